@@ -1,0 +1,11 @@
+"""JAX forms of the primitives in `keras_st.backend`."""
+
+import jax
+
+
+def scan(step, carry, xs, length, y_dtypes):
+    def typed_step(carry, xs_t):
+        carry, ys = step(carry, xs_t)
+        return carry, [y.astype(dtype) for y, dtype in zip(ys, y_dtypes)]
+
+    return jax.lax.scan(typed_step, list(carry), list(xs), length=length)

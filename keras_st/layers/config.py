@@ -1,0 +1,38 @@
+"""`get_config` written once: what the constructor names is what is saved."""
+
+import inspect
+
+import keras
+
+
+def constructor_arguments(cls):
+    """Names a class's constructors declare, from the class up to (not including) `keras.layers.Layer`."""
+    names = {}
+    for base in cls.__mro__:
+        if base is keras.layers.Layer:
+            break
+        init = vars(base).get("__init__")
+        for name, parameter in inspect.signature(init).parameters.items() if init else ():
+            if name != "self" and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                names.setdefault(name, parameter)
+    return names
+
+
+class ConfigFromArguments:
+    """Mixin: `get_config` saves every declared constructor argument from the attribute of the same name.
+
+    A class that stores an argument under another name fails at once with AttributeError, and the
+    conformance tests compare a rebuilt layer with the original, so no argument can be forgotten.
+    """
+
+    def get_config(self):
+        own = {name: _serialize(getattr(self, name)) for name in constructor_arguments(type(self))}
+        return {**super().get_config(), **own}
+
+
+def _serialize(value):
+    if isinstance(value, (list, tuple)):
+        return [_serialize(v) for v in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return keras.saving.serialize_keras_object(value)

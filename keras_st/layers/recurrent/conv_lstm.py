@@ -1,0 +1,150 @@
+"""Convolutional LSTM (Shi et al., 2015): the cell and its 1D, 2D and 3D layers."""
+
+import keras
+from keras import initializers, ops
+
+from keras_st.layers.recurrent.base import RecurrentConvCell
+from keras_st.layers.recurrent.spatial_rnn import ConvRNN
+
+PEEPHOLES = (None, "channel", "full")
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class ConvLSTMCell(RecurrentConvCell):
+    """One step of a convolutional LSTM, with or without peepholes.
+
+    Equations (Shi 2015, eq. 3; `*` convolution, `.` elementwise):
+        A   = W_x * X_t + W_h * H_{t-1} + b              split into i, f, c, o
+        i_t = s(A_i + w_ci . C_{t-1})                    s: recurrent_activation
+        f_t = s(A_f + w_cf . C_{t-1})
+        C_t = f_t . C_{t-1} + i_t . tanh(A_c)            tanh: activation
+        o_t = s(A_o + w_co . C_t)                        C_t, not C_{t-1}
+        H_t = o_t . tanh(C_t)
+
+    Gate order: i, f, c, o (as Keras). Weights in order: kernel, recurrent_kernel, bias, peephole_kernel
+    (gates i, f, o), so that the weights of `keras.layers.ConvLSTM2D` copy over with `set_weights`.
+
+    State: hidden, cell: (B, *spatial, filters), compute dtype, zeros.
+
+    Args:
+        rank, filters, kernel_size, ...: see `RecurrentConvCell`.
+        unit_forget_bias: bool. Adds 1 to the forget bias at the start.
+        peephole: None (Keras), "channel" (one weight per channel, what Shi 2015 used according to its
+            parameter counts) or "full" (one per position and channel: needs a static spatial size and breaks
+            translation equivariance). They start at zero.
+
+    Raises:
+        ValueError: unknown `peephole`; `peephole="full"` with an unknown spatial size.
+
+    Differs: Shi 2015 states no forget bias; 1 is the custom since Jozefowicz et al. 2015.
+
+    Reference: X. Shi et al., "Convolutional LSTM Network: A Machine Learning Approach for Precipitation
+    Nowcasting", NeurIPS 2015, https://arxiv.org/abs/1506.04214
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_st.layers import ConvLSTMCell
+        >>> cell = ConvLSTMCell(2, filters=4, kernel_size=3, padding="same")
+        >>> cell.build((None, 8, 10, 1))
+        >>> output, states = cell(np.ones((2, 8, 10, 1), "float32"), cell.get_initial_state(2))
+        >>> tuple(output.shape), len(states)
+        ((2, 8, 10, 4), 2)
+    """
+
+    state_names = ("hidden", "cell")
+    input_gates = 4
+    hidden_gates = 4
+
+    def __init__(self, rank, filters, kernel_size, *args, unit_forget_bias=True, peephole=None, **kwargs):
+        super().__init__(rank, filters, kernel_size, *args, **kwargs)
+        if peephole not in PEEPHOLES:
+            raise ValueError(f"`peephole` must be one of {PEEPHOLES}. Received: peephole={peephole!r}")
+        self.unit_forget_bias = unit_forget_bias
+        self.peephole = peephole
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.peephole_kernel = None
+        if self.peephole:
+            self.peephole_kernel = self.add_weight(
+                shape=self._peephole_shape(input_shape), initializer="zeros", name="peephole_kernel"
+            )
+
+    def _peephole_shape(self, input_shape):
+        if self.peephole == "channel":
+            return (3 * self.filters,)
+        if self._static_spatial is None:
+            raise ValueError(
+                f'`peephole="full"` needs a static spatial size. Received: input_shape={tuple(input_shape)}'
+            )
+        return (*self._state_spatial(self._static_spatial), 3 * self.filters)
+
+    def first_bias(self, shape, dtype=None):
+        bias = super().first_bias(shape, dtype)
+        if not self.unit_forget_bias:
+            return bias
+        f = self.filters
+        return ops.concatenate([bias[:f], initializers.Ones()((f,), dtype=dtype), bias[2 * f :]])
+
+    def step(self, x, states, noise=None):
+        h, c = states
+        i, f, g, o = ops.split(x + self.hidden_conv(h, noise), 4, axis=-1)
+        w_ci, w_cf, w_co = self._peepholes(c.dtype)
+        i = self._gate(i, w_ci, c)
+        f = self._gate(f, w_cf, c)
+        c = f * c + i * self.activation(g)
+        o = self._gate(o, w_co, c)
+        h = o * self.activation(c)
+        return h, [h, c]
+
+    def _peepholes(self, dtype):
+        if self.peephole_kernel is None:
+            return None, None, None
+        return ops.split(ops.cast(self.peephole_kernel, dtype), 3, axis=-1)
+
+    def _gate(self, a, peephole, c):
+        return self.recurrent_activation(a if peephole is None else a + peephole * c)
+
+
+class ConvLSTM(ConvRNN):
+    """Convolutional LSTM over a sequence of maps; use `ConvLSTM1D`, `ConvLSTM2D` or `ConvLSTM3D`.
+
+    `ConvLSTMCell` has the equations, the gate order and the cell's arguments; `SpatialRNN` has
+    `return_sequences`, `return_state`, `go_backwards`, `stateful`, `unroll`, `zero_output_for_mask`, masks and
+    states. Every argument of `keras.layers.ConvLSTM1D/2D/3D` means the same here, and their weights copy over
+    with `set_weights`.
+
+    Call args: float (B, T, *spatial, C); `mask` bool (B, T); `initial_state` [hidden, cell].
+    Returns: (B, T, *spatial, filters), the last step only unless `return_sequences`; then the states, if
+    `return_state`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_st.layers import ConvLSTM2D
+        >>> clips = np.zeros((2, 5, 8, 10, 3), "float32")
+        >>> tuple(ConvLSTM2D(4, 3, padding="same", return_sequences=True)(clips).shape)
+        (2, 5, 8, 10, 4)
+    """
+
+    cell_class = ConvLSTMCell
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class ConvLSTM1D(ConvLSTM):
+    """`ConvLSTM` over (B, T, W, C)."""
+
+    rank = 1
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class ConvLSTM2D(ConvLSTM):
+    """`ConvLSTM` over (B, T, H, W, C)."""
+
+    rank = 2
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class ConvLSTM3D(ConvLSTM):
+    """`ConvLSTM` over (B, T, D, H, W, C)."""
+
+    rank = 3

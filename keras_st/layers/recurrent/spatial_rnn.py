@@ -1,0 +1,227 @@
+"""Running a cell over a sequence: `SpatialRNN`, and the layers that make their own cell."""
+
+import inspect
+
+import keras
+from keras import layers, ops
+
+from keras_st.backend import scan
+from keras_st.layers.config import ConfigFromArguments, constructor_arguments
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class SpatialRNN(ConfigFromArguments, layers.Layer):
+    """Runs a cell whose states are maps over the time axis of a sequence.
+
+    `keras.layers.RNN` cannot: built symbolically it assumes states that are vectors. Batch, time and the
+    spatial axes may all be unknown until the call.
+
+    Args:
+        cell: `RecurrentConvCell`, `CellStack` or any layer with their protocol: `project_sequence`, `step`,
+            `sample_noise`, `get_initial_state`, `get_initial_output`, `compute_output_shape`.
+        return_sequences: bool. Every step's output, else the last one.
+        return_state: bool. Also return the last states.
+        go_backwards: bool. Last step first; outputs come in the order they are computed (as Keras).
+        stateful: bool. Start from the states in which the previous call ended; needs a static batch and
+            spatial size. `reset_state()` zeroes them.
+        unroll: bool or None. Write the steps out instead of looping: needs a static time axis. None: see
+            `keras_st.backend.scan`.
+        zero_output_for_mask: bool. Masked steps output zeros, else they repeat the step before.
+
+    Call args:
+        sequences: float (B, T, *spatial, C).
+        initial_state: list of tensors, as `cell.get_initial_state` makes them, or None for those.
+        mask: bool (B, T). Steps where it is False leave every state unchanged.
+        training: bool. Dropout on.
+
+    Returns: `output` (B, T, ...) or (B, ...), and with `return_state` a list `[output, *states]`.
+
+    Masking: passed on to the output with `return_sequences`, dropped otherwise.
+
+    Raises:
+        ValueError: wrong rank, wrong number or shape of states, `unroll=True` with unknown time,
+            `stateful=True` with unknown sizes.
+    """
+
+    def __init__(
+        self,
+        cell,
+        return_sequences=False,
+        return_state=False,
+        go_backwards=False,
+        stateful=False,
+        unroll=None,
+        zero_output_for_mask=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.cell = cell
+        self.return_sequences = return_sequences
+        self.return_state = return_state
+        self.go_backwards = go_backwards
+        self.stateful = stateful
+        self.unroll = unroll
+        self.zero_output_for_mask = zero_output_for_mask
+        self.supports_masking = True
+        self.states = None
+
+    def build(self, sequences_shape, initial_state_shape=None):
+        step_shape = (sequences_shape[0], *sequences_shape[2:])
+        if not self.cell.built:
+            self.cell.build(step_shape)
+        _check_states(self, initial_state_shape, sequences_shape)
+        if self.unroll and sequences_shape[1] is None:
+            raise ValueError(f"`unroll=True` needs a static time axis. Received: sequences_shape={sequences_shape}")
+        if self.stateful:
+            if None in (sequences_shape[0], *step_shape[1:-1]):
+                raise ValueError(
+                    "`stateful=True` needs a static batch and spatial size. "
+                    f"Received: sequences_shape={tuple(sequences_shape)}"
+                )
+            first = self.cell.get_initial_state(step_shape[0], step_shape[1:-1])
+            self.states = [
+                self.add_weight(
+                    shape=tuple(s.shape),
+                    initializer="zeros",
+                    dtype=keras.backend.standardize_dtype(s.dtype),
+                    trainable=False,
+                    name=f"state_{n}",
+                )
+                for n, s in enumerate(first)
+            ]
+        self.built = True
+
+    def call(self, sequences, initial_state=None, mask=None, training=False):
+        batch, length, *spatial = ops.shape(sequences)[:-1]
+        if initial_state is not None:
+            _check_states(self, [tuple(s.shape) for s in initial_state], tuple(sequences.shape))
+            states = list(initial_state)
+        elif self.stateful:
+            states = [ops.convert_to_tensor(s) for s in self.states]
+        else:
+            states = self.cell.get_initial_state(batch, tuple(spatial))
+        inputs = ops.swapaxes(sequences, 0, 1)
+        masks = [] if mask is None else [ops.swapaxes(ops.cast(mask, "bool"), 0, 1)]
+        if self.go_backwards:
+            inputs, masks = ops.flip(inputs, 0), [ops.flip(m, 0) for m in masks]
+        noise = self.cell.sample_noise(inputs[0], states) if training else None
+        x = self.cell.project_sequence(inputs, noise)
+        first_output = self.cell.get_initial_output(batch, tuple(spatial))
+
+        def step(carry, xs):
+            previous, *states = carry
+            output, new_states = self.cell.step(xs[0], states, noise)
+            if len(xs) == 1:
+                return [output, *new_states], [output] * self.return_sequences
+            keep = xs[1]
+            held = ops.zeros_like(output) if self.zero_output_for_mask else previous
+            shown = _where(keep, output, held)
+            new_states = [_where(keep, new, old) for new, old in zip(new_states, states)]
+            return [_where(keep, output, previous), *new_states], [shown] * self.return_sequences
+
+        dtypes = [self.compute_dtype] * self.return_sequences
+        (last, *states), outputs = scan(step, [first_output, *states], [x, *masks], length, dtypes, self.unroll)
+        if self.stateful:
+            for variable, state in zip(self.states, states):
+                variable.assign(state)
+        if mask is not None and self.zero_output_for_mask and not self.return_sequences:
+            last = _where(masks[0][-1], last, ops.zeros_like(last))
+        output = ops.swapaxes(outputs[0], 0, 1) if self.return_sequences else last
+        return [output, *states] if self.return_state else output
+
+    def get_initial_state(self, batch_size, spatial_shape=None):
+        """The cell's first states; see there."""
+        return self.cell.get_initial_state(batch_size, spatial_shape)
+
+    def reset_state(self):
+        """Zeroes the carried states of a stateful layer."""
+        for variable in self.states or ():
+            variable.assign(ops.zeros_like(variable))
+
+    reset_states = reset_state
+
+    def compute_output_shape(self, sequences_shape, initial_state_shape=None):
+        batch, length, *step = sequences_shape
+        output, states = self.cell.compute_output_shape((batch, *step))
+        if self.return_sequences:
+            output = (batch, length, *output[1:])
+        return [output, *states] if self.return_state else output
+
+    def compute_mask(self, sequences, mask=None):
+        mask = mask if self.return_sequences else None
+        return [mask, *(None for _ in range(self._num_states))] if self.return_state else mask
+
+    @property
+    def _num_states(self):
+        return len(self.cell.state_names)
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        config["cell"] = keras.saving.deserialize_keras_object(config["cell"])
+        return cls(**config)
+
+
+class ConvRNN(SpatialRNN):
+    """A `SpatialRNN` that makes its own cell from the arguments that are the cell's.
+
+    A subclass names `cell_class` and `rank`. The arguments are spelt out once, in the cell; `help()` and
+    `inspect.signature` show them together.
+    """
+
+    cell_class: type
+    rank: int
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if hasattr(cls, "rank"):
+            arguments = {**constructor_arguments(cls.cell_class), **constructor_arguments(SpatialRNN)}
+            first = [arguments.pop(name) for name in ("filters", "kernel_size")]
+            rest = [p.replace(kind=p.KEYWORD_ONLY) for name, p in arguments.items() if name not in ("cell", "rank")]
+            cls.__signature__ = inspect.Signature(first + rest)
+
+    def __init__(self, filters, kernel_size, *cell_args, **kwargs):
+        own = {name: kwargs.pop(name) for name in [*kwargs] if name in _LAYER_ARGUMENTS}
+        cell = self.cell_class(self.rank, filters, kernel_size, *cell_args, **kwargs, dtype=own.get("dtype"))
+        super().__init__(cell, **own)
+
+    @property
+    def filters(self):
+        return self.cell.filters
+
+    @property
+    def kernel_size(self):
+        return self.cell.kernel_size
+
+    def get_config(self):
+        config = {**self.cell.get_config(), **super().get_config()}
+        del config["cell"], config["rank"]
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+_LAYER_ARGUMENTS = {"name", "dtype", "trainable", "activity_regularizer", *constructor_arguments(SpatialRNN)} - {"cell"}
+
+
+def _where(keep, new, old):
+    """`new` where the step counts, `old` where it is masked: `keep` (B,) against states of any rank."""
+    return ops.where(ops.reshape(keep, (-1, *(1,) * (len(new.shape) - 1))), new, old)
+
+
+def _check_states(layer, shapes, sequences_shape):
+    """Compares the shapes of given first states with those the cell would make itself."""
+    if shapes is None:
+        return
+    expected = layer.cell.compute_output_shape((sequences_shape[0], *sequences_shape[2:]))[1]
+    fits = len(shapes) == len(expected) and all(
+        len(got) == len(want) and all(g is None or w is None or g == w for g, w in zip(got, want))
+        for got, want in zip(shapes, expected)
+    )
+    if not fits:
+        raise ValueError(
+            f"`initial_state` of `{layer.name}` must have shapes {expected}. "
+            f"Received: shapes={[tuple(shape) for shape in shapes]}"
+        )

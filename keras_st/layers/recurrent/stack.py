@@ -1,0 +1,95 @@
+"""Several cells as one."""
+
+import keras
+from keras import layers, ops
+
+from keras_st.layers.config import ConfigFromArguments
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class CellStack(ConfigFromArguments, layers.Layer):
+    """Cells on top of each other, run as one cell: the output of each is the input of the next.
+
+    States are the cells' states in order, in one flat list. Run by `SpatialRNN`, only the lowest cell's input
+    transform leaves the loop; for a whole known sequence, one `SpatialRNN` a cell is faster.
+
+    Args:
+        cells: non-empty list of cells.
+    """
+
+    def __init__(self, cells, **kwargs):
+        super().__init__(**kwargs)
+        if not cells:
+            raise ValueError(f"`cells` must hold at least one cell. Received: cells={cells}")
+        self.cells = list(cells)
+
+    def build(self, input_shape):
+        for cell in self.cells:
+            if not cell.built:
+                cell.build(input_shape)
+            input_shape, _ = cell.compute_output_shape(input_shape)
+        self.built = True
+
+    @property
+    def state_names(self):
+        return tuple(f"{name}_{n}" for n, cell in enumerate(self.cells) for name in cell.state_names)
+
+    def split_states(self, states):
+        """The flat list as one list a cell."""
+        states, parts = list(states), []
+        for cell in self.cells:
+            n = len(cell.state_names)
+            parts.append(states[:n])
+            states = states[n:]
+        return parts
+
+    def project_sequence(self, inputs, noise=None):
+        return self.cells[0].project_sequence(inputs, noise and noise[0])
+
+    def step(self, x, states, noise=None):
+        new_states = []
+        for n, (cell, own) in enumerate(zip(self.cells, self.split_states(states))):
+            own_noise = noise and noise[n]
+            if n:
+                x = cell.project_sequence(x[None], own_noise)[0]
+            x, own = cell.step(x, own, own_noise)
+            new_states += own
+        return x, new_states
+
+    def call(self, inputs, states, training=None):
+        noise = self.sample_noise(inputs, states) if training else None
+        return self.step(self.project_sequence(inputs[None], noise)[0], states, noise)
+
+    def sample_noise(self, inputs, states):
+        noise = []
+        for cell, own in zip(self.cells, self.split_states(states)):
+            noise.append(cell.sample_noise(inputs, own))
+            inputs = own[0]
+        return None if all(n is None for n in noise) else noise
+
+    def get_initial_state(self, batch_size, spatial_shape=None):
+        states = []
+        for cell in self.cells:
+            own = cell.get_initial_state(batch_size, spatial_shape)
+            spatial_shape = ops.shape(own[0])[1:-1]
+            states += own
+        return states
+
+    def get_initial_output(self, batch_size, spatial_shape=None):
+        for cell in self.cells:
+            output = cell.get_initial_output(batch_size, spatial_shape)
+            spatial_shape = ops.shape(output)[1:-1]
+        return output
+
+    def compute_output_shape(self, input_shape, states_shape=None):
+        states = []
+        for cell in self.cells:
+            input_shape, own = cell.compute_output_shape(input_shape)
+            states += own
+        return input_shape, states
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        config["cells"] = [keras.saving.deserialize_keras_object(cell) for cell in config["cells"]]
+        return cls(**config)

@@ -1,0 +1,3 @@
+"""Model skeletons: how parts become a network. No paper's name stands here."""
+
+from keras_st.models.encoder_forecaster import EncoderForecaster, encoder_forecaster

@@ -1,0 +1,255 @@
+"""Skeleton B: frame encoder, stacked cells, frame decoder, and the rollout that feeds predictions back."""
+
+import keras
+from keras import layers, ops
+
+from keras_st.backend import scan
+from keras_st.layers.config import ConfigFromArguments
+from keras_st.layers.recurrent.spatial_rnn import SpatialRNN
+from keras_st.layers.recurrent.stack import CellStack
+from keras_st.ops.axes import depth_to_space, merge_leading, space_to_depth, split_leading
+
+FORECASTERS = ("shared", "conditioned", "unconditioned")
+READOUTS = ("all", "last")
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class EncoderForecaster(ConfigFromArguments, keras.Model):
+    """Reads the frames of a context and forecasts the frames that follow.
+
+    Context frames are folded into patches and run through the stacked cells. The forecast is then one of
+      - "shared": the same cells run on, each step reading the frame predicted before it;
+      - "conditioned": a second stack starts from the encoder's last states and reads predictions likewise;
+      - "unconditioned": a second stack starts from those states and reads nothing (Shi et al. 2015).
+    At every step the decoder maps the hidden states to a frame.
+
+    Training may replace predictions that are fed back by the truth: see the inputs `future` and `*_flags`.
+    No policy, no schedule and no random number lives in the model; `keras_st.training.schedules` makes flags.
+
+    Inputs (dict):
+        video: float (B, T, H, W, C), the context, any T >= 1; H and W multiples of `patch`.
+        future: float (B, S, H, W, C), optional. The true frames after the context (read where a flag says so).
+        future_flags: float (B, S-1), optional. 1: step k+1 of the forecast reads true frame k, 0: the prediction.
+        context_flags: float (B, T-1), optional, "shared" only. The same for the steps inside the context.
+
+    Returns (dict):
+        frames: float32 (B, S, H, W, C), S = `horizon_frames`.
+        context_frames: float32 (B, T-1, H, W, C), the predictions of context frames 1 to T-1
+            (`predict_context=True` only).
+
+    Args:
+        cells: list of cells, lowest first.
+        horizon_frames: int. Frames to forecast where a call does not say.
+        forecaster: "shared", "conditioned" or "unconditioned".
+        patch: int. Side of the square of pixels folded into channels.
+        readout: "all" (decoder reads every level's hidden state) or "last".
+        activation: of the decoder; "sigmoid" keeps frames in 0..1.
+        predict_context: bool, "shared" only. Also return the one-step predictions inside the context.
+
+    Call args: `horizon_frames`: int, overrides the constructor's.
+
+    Differs: Shi et al. do not say whether the forecaster's lowest level comes first or last; here it is first.
+
+    Reference: X. Shi et al., "Convolutional LSTM Network", NeurIPS 2015, section 3.2 and figure 3.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_st.layers import ConvLSTMCell
+        >>> from keras_st.models import encoder_forecaster
+        >>> model = encoder_forecaster([ConvLSTMCell(2, 4, 3, padding="same")], horizon_frames=5, patch=2)
+        >>> tuple(model({"video": np.zeros((1, 3, 8, 12, 1), "float32")})["frames"].shape)
+        (1, 5, 8, 12, 1)
+    """
+
+    def __init__(
+        self,
+        cells,
+        horizon_frames=10,
+        forecaster="shared",
+        patch=1,
+        readout="all",
+        activation="sigmoid",
+        predict_context=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        for name, value, known in (("forecaster", forecaster, FORECASTERS), ("readout", readout, READOUTS)):
+            if value not in known:
+                raise ValueError(f"`{name}` must be one of {known}. Received: {name}={value!r}")
+        if predict_context and forecaster != "shared":
+            raise ValueError(f'`predict_context` needs forecaster="shared". Received: forecaster={forecaster!r}')
+        _check_positive("horizon_frames", horizon_frames)
+        _check_positive("patch", patch)
+        self.cells = list(cells)
+        self.horizon_frames = horizon_frames
+        self.forecaster = forecaster
+        self.patch = patch
+        self.readout = readout
+        self.activation = activation
+        self.predict_context = predict_context
+        last = len(self.cells) - 1
+        self.encoder = [
+            SpatialRNN(cell, return_sequences=n < last or predict_context, return_state=True)
+            for n, cell in enumerate(self.cells)
+        ]
+        if forecaster == "shared":
+            self.forecaster_stack = CellStack(self.cells)
+        else:
+            own = [_copy(cell, use_input=forecaster == "conditioned" or n > 0) for n, cell in enumerate(self.cells)]
+            self.forecaster_stack = CellStack(own)
+        if forecaster == "unconditioned":
+            self.forecaster_layers = [
+                SpatialRNN(cell, return_sequences=True) for cell in self.forecaster_stack.cells
+            ]
+
+    def build(self, input_shape):
+        batch, _, height, width, channels = _video_shape(input_shape)
+        height, width = (size and size // self.patch for size in (height, width))
+        shape = (batch, None, height, width, self.patch**2 * channels)
+        first = (batch, *shape[2:])
+        for layer in self.encoder:
+            layer.build(shape)
+            step, _ = layer.cell.compute_output_shape((batch, *shape[2:]))
+            shape = (batch, None, *step[1:])
+        self.forecaster_stack.build(first)
+        if self.forecaster == "unconditioned":
+            shape = (batch, None, *first[1:])
+            for layer in self.forecaster_layers:
+                layer.build(shape)
+                shape = (batch, None, *layer.cell.compute_output_shape((batch, *shape[2:]))[0][1:])
+        read = self.forecaster_stack.cells if self.readout == "all" else self.forecaster_stack.cells[-1:]
+        self.decoder = layers.Conv2D(first[-1], 1, activation=self.activation, dtype=self.dtype_policy, name="decoder")
+        self.decoder.build((batch, *shape[2:-1], sum(cell.filters for cell in read)))
+        self.built = True
+
+    def call(self, inputs, training=None, horizon_frames=None):
+        horizon = self.horizon_frames if horizon_frames is None else horizon_frames
+        _check_positive("horizon_frames", horizon)
+        _video_shape({name: tuple(x.shape) for name, x in inputs.items()})
+        video, future, flags = self._fold(inputs["video"]), None, inputs.get("future_flags")
+        if flags is not None:
+            future = self._fold(inputs["future"])[:, : horizon - 1]
+        if "context_flags" in inputs:
+            seen, states = self._read_with_flags(video, inputs["context_flags"], training)
+        else:
+            seen, states = self._read(video, training)
+        if self.forecaster == "unconditioned":
+            frames = self._run_unfed(video, states, horizon, training)
+        elif self.forecaster == "conditioned":
+            if flags is not None:  # the first step reads the last observed frame whatever the flags say
+                flags, future = _prepend_zeros(flags), _prepend_zeros(future)
+            frames, _ = self._feed_back(video[:, -1], states, future, flags, horizon, training)
+        else:
+            frames, _ = self._feed_back(seen[:, -1], states, future, flags, horizon - 1, training)
+            frames = ops.concatenate([seen[:, -1:], frames], axis=1)
+        outputs = {"frames": self._unfold(frames)}
+        if self.predict_context:
+            outputs["context_frames"] = self._unfold(seen[:, :-1])
+        return outputs
+
+    def _read(self, video, training):
+        """Known frames, level by level: next-frame predictions (the last only unless asked) and states."""
+        sequence, states, hidden = video, [], []
+        for layer in self.encoder:
+            sequence, *own = layer(sequence, training=training)
+            states += own
+            hidden.append(sequence if self.predict_context else own[0][:, None])
+        return (self._decode(hidden) if self.forecaster == "shared" else None), states
+
+    def _read_with_flags(self, video, flags, training):
+        """The context step by step, so that a step may read a prediction in place of its frame."""
+        if self.forecaster != "shared":
+            raise ValueError(f'`context_flags` needs forecaster="shared". Received: forecaster={self.forecaster!r}')
+        batch, length, *spatial = ops.shape(video)[:-1]
+        states = self.forecaster_stack.get_initial_state(batch, tuple(spatial))
+        truth, flags = _prepend_zeros(video[:, 1:]), _prepend_zeros(flags)
+        return self._feed_back(video[:, 0], states, truth, flags, length, training)
+
+    def _run_unfed(self, video, states, horizon, training):
+        """The forecast of a stack that reads nothing, level by level."""
+        batch, _, height, width, _ = ops.shape(video)
+        sequence, hidden = ops.zeros((batch, horizon, height, width, 0), dtype=video.dtype), []
+        for layer, own in zip(self.forecaster_layers, self.forecaster_stack.split_states(states)):
+            sequence = layer(sequence, initial_state=own, training=training)
+            hidden.append(sequence)
+        return self._decode(hidden)
+
+    def _feed_back(self, prediction, states, truth, flags, length, training):
+        """`length` steps, each reading the last prediction, or the truth where its flag is 1.
+
+        prediction (B, h, w, P); truth (B, length, h, w, P) and flags (B, length), or both None.
+        Returns the predictions (B, length, h, w, P) and the last states.
+        """
+        stack = self.forecaster_stack
+        noise = stack.sample_noise(prediction, states) if training else None
+        xs = []
+        if flags is not None:
+            flags = ops.cast(ops.swapaxes(flags, 0, 1), prediction.dtype)[:, :, None, None, None]
+            xs = [ops.swapaxes(truth, 0, 1), flags]
+
+        def step(carry, xs):
+            frame, *states = carry
+            if xs:
+                truth, flag = xs
+                frame = flag * truth + (1 - flag) * frame
+            _, states = stack.step(stack.project_sequence(frame[None], noise)[0], states, noise)
+            frame = self._decode([own[0][:, None] for own in stack.split_states(states)])[:, 0]
+            return [frame, *states], [frame]
+
+        if length == 0:
+            return prediction[:, None][:, :0], states
+        (_, *states), frames = scan(step, [prediction, *states], xs, length, [self.compute_dtype])
+        return ops.swapaxes(frames[0], 0, 1), states
+
+    def _decode(self, hidden):
+        """Hidden maps of every level (B, T, h, w, F) to folded frames (B, T, h, w, P)."""
+        hidden = ops.concatenate(hidden, axis=-1) if self.readout == "all" else hidden[-1]
+        batch, length = ops.shape(hidden)[:2]
+        return split_leading(self.decoder(merge_leading(hidden)), batch, length)
+
+    def _fold(self, video):
+        return space_to_depth(ops.cast(video, self.compute_dtype), self.patch)
+
+    def _unfold(self, frames):
+        return ops.cast(depth_to_space(frames, self.patch), "float32")
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        cells = [keras.saving.deserialize_keras_object(cell, custom_objects) for cell in config["cells"]]
+        return cls(**{**config, "cells": cells})
+
+
+def encoder_forecaster(cells, **kwargs):
+    """`EncoderForecaster(cells, **kwargs)`: frames of a context in, the frames that follow out."""
+    return EncoderForecaster(cells, **kwargs)
+
+
+def _copy(cell, use_input):
+    """A new cell of the same kind with its own weights; without an input kernel where `use_input` is False."""
+    config = {**cell.get_config(), "name": f"{cell.name}_forecaster"}
+    if not use_input:
+        config["use_input"] = False
+    return type(cell).from_config(config)
+
+
+def _prepend_zeros(x):
+    return ops.concatenate([ops.zeros_like(x[:, :1]), x], axis=1) if x.shape[1] != 0 else x
+
+
+def _video_shape(shapes):
+    """The shape of `video` among the named input shapes, checked."""
+    if not isinstance(shapes, dict) or "video" not in shapes:
+        raise ValueError(f'The inputs must be a dict with a tensor "video". Received: {shapes}')
+    shape = tuple(shapes["video"])
+    if len(shape) != 5:
+        raise ValueError(f"`video` must be (B, T, H, W, C). Received: shape={shape}")
+    if shape[1] == 0:
+        raise ValueError(f"`video` must hold at least one frame. Received: shape={shape}")
+    if "future_flags" in shapes and "future" not in shapes:
+        raise ValueError(f"`future_flags` needs the input `future`. Received: {sorted(shapes)}")
+    return shape
+
+
+def _check_positive(name, value):
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"`{name}` must be a positive int. Received: {name}={value!r}")

@@ -1,0 +1,50 @@
+"""Folding of patches and of time into other axes. Pure functions of tensors, channels last."""
+
+from keras import ops
+
+
+def space_to_depth(x, patch):
+    """Folds every `patch` x `patch` block of pixels into channels.
+
+    Channel order is (row in block, column in block, channel), as `tf.nn.space_to_depth` and the
+    `reshape_patch` of the PredRNN family.
+
+    Args:
+        x: tensor (..., H, W, C).
+        patch: int. Both H and W must be multiples of it.
+
+    Returns:
+        tensor (..., H/patch, W/patch, patch * patch * C).
+    """
+    if patch == 1:
+        return x
+    *lead, h, w, c = ops.shape(x)
+    for name, size in (("height", h), ("width", w)):
+        if isinstance(size, int) and size % patch:
+            raise ValueError(f"The {name} of the frames must be a multiple of patch={patch}. Received: {name}={size}")
+    n = len(lead)
+    x = ops.reshape(x, (*lead, h // patch, patch, w // patch, patch, c))
+    x = ops.transpose(x, (*range(n), n, n + 2, n + 1, n + 3, n + 4))
+    return ops.reshape(x, (*lead, h // patch, w // patch, patch * patch * c))
+
+
+def depth_to_space(x, patch):
+    """Inverse of `space_to_depth`: tensor (..., H, W, patch * patch * C) -> (..., H*patch, W*patch, C)."""
+    if patch == 1:
+        return x
+    *lead, h, w, c = ops.shape(x)
+    n = len(lead)
+    x = ops.reshape(x, (*lead, h, w, patch, patch, c // (patch * patch)))
+    x = ops.transpose(x, (*range(n), n, n + 2, n + 1, n + 3, n + 4))
+    return ops.reshape(x, (*lead, h * patch, w * patch, c // (patch * patch)))
+
+
+def merge_leading(x):
+    """(A, B, ...) -> (A*B, ...)."""
+    a, b, *rest = ops.shape(x)
+    return ops.reshape(x, (a * b, *rest))
+
+
+def split_leading(x, a, b):
+    """(A*B, ...) -> (A, B, ...)."""
+    return ops.reshape(x, (a, b, *ops.shape(x)[1:]))
