@@ -1,6 +1,10 @@
 """What is predicted from what, and how it is trained: frozen dataclasses. Standard library only."""
 
-from dataclasses import dataclass
+import dataclasses
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 
 class InputError(ValueError):
@@ -8,3 +12,156 @@ class InputError(ValueError):
 
     Command lines print it without a traceback and exit with code 2.
     """
+
+    @classmethod
+    def unknown(cls, kind, name, known):
+        """The error for a name that does not exist, with the nearest one that does."""
+        near = difflib.get_close_matches(str(name), list(known), 1)
+        hint = f", did you mean {near[0]!r}?" if near else ""
+        return cls(f"Unknown {kind}{hint} Known: {', '.join(sorted(known))}. Received: {kind}={name!r}")
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """One named tensor of a clip.
+
+    Args:
+        name: key in the element's dict ("video", "flow", ...).
+        dtype: "uint8", "float32", ...
+        shape: without batch; None where a size may vary. Video: (T, H, W, C).
+        value_range: smallest and largest value, which a model sees as 0 and 1; None where unbounded.
+        unit: of the values.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+    value_range: tuple[float, float] | None = None
+    unit: str = ""
+
+
+VIDEO = FeatureSpec("video", "uint8", (None, None, None, None), (0.0, 255.0), "grey level")
+
+
+@dataclass(frozen=True)
+class ForecastTask:
+    """Frames in, the frames that follow out.
+
+    Args:
+        context_frames: frames the model sees.
+        horizon_frames: frames it forecasts.
+    """
+
+    context_frames: int = 10
+    horizon_frames: int = 10
+
+    def __post_init__(self):
+        _at_least(self, 1, "context_frames", "horizon_frames")
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Which steps read the truth while training; see `keras_st.training.schedules`.
+
+    Args:
+        policy: "free" feeds the forecast on itself, "teacher" on the truth, "scheduled" on the truth ever less
+            often, "reverse" also samples inside the context.
+        start_rate: scheduled: probability of truth at step 0.
+        changing_rate: scheduled: its fall per optimizer step.
+        start_step: reverse: step at which the probabilities begin to move.
+        stop_step: scheduled, reverse: step from which the forecast never reads the truth.
+        alpha: reverse: time constant in steps.
+    """
+
+    policy: Literal["free", "teacher", "scheduled", "reverse"] = "free"
+    start_rate: float = 1.0
+    changing_rate: float = 2e-5
+    start_step: int = 25_000
+    stop_step: int = 50_000
+    alpha: float = 5_000.0
+
+
+@dataclass(frozen=True)
+class Training:
+    """How weights are fitted.
+
+    Args:
+        epochs: passes over the training split (generators make new sequences in every one).
+        batch_size: sequences per optimizer step.
+        learning_rate: highest rate of Adam; it rises linearly and then falls to 0 by a half cosine.
+        warmup_fraction: share of the steps in which the rate rises.
+        clip_norm: largest global norm of the gradient, 0 for none.
+        loss: name in `keras_st.training.losses.LOSSES`.
+        context_loss_weight: weight of the one-step predictions inside the context, 0 for none.
+        seed: of weights, sequences and sampling.
+        rollout: which steps read the truth.
+    """
+
+    epochs: int = 10
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    warmup_fraction: float = 0.05
+    clip_norm: float = 0.0
+    loss: Literal["mse", "l1_l2", "binary_crossentropy"] = "mse"
+    context_loss_weight: float = 0.0
+    seed: int = 0
+    rollout: Rollout = field(default_factory=Rollout)
+
+    def __post_init__(self):
+        _at_least(self, 1, "epochs", "batch_size")
+        _at_least(self, 0, "warmup_fraction", "clip_norm", "context_loss_weight", "seed")
+        if not self.learning_rate > 0:
+            raise InputError(f"`learning_rate` must be positive. Received: learning_rate={self.learning_rate}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything one training run needs.
+
+    Args:
+        system: name in `keras_st.systems.SYSTEMS`.
+        builder: function `(task, **model) -> keras.Model`; its signature types the options in `model`.
+        task: what is predicted.
+        data: `name` of the data set in `pipelines` and its options.
+        model: options of the builder.
+        training: how weights are fitted.
+        small: what `tiny` replaces, as `{"model": {...}, "data": {...}}`.
+    """
+
+    system: str
+    builder: Callable = field(repr=False)
+    task: ForecastTask = field(default_factory=ForecastTask)
+    data: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    training: Training = field(default_factory=Training)
+    small: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def build(self, **overrides):
+        """The model, untrained; `overrides` replace entries of `model`."""
+        return self.builder(self.task, **{**self.model, **overrides})
+
+    def tiny(self):
+        """The same recipe at a size for tests: seconds, not minutes."""
+        return dataclasses.replace(
+            self,
+            task=ForecastTask(4, 3),
+            data={**self.data, "num_sequences": 8, "frame_size": 16, **self.small.get("data", {})},
+            model={**self.model, **self.small.get("model", {})},
+            training=dataclasses.replace(self.training, epochs=1, batch_size=4),
+        )
+
+    def as_dict(self):
+        """Plain values for YAML and JSON."""
+        return {
+            "system": self.system,
+            "task": dataclasses.asdict(self.task),
+            "data": dict(self.data),
+            "model": dict(self.model),
+            "training": dataclasses.asdict(self.training),
+        }
+
+
+def _at_least(options, least, *names):
+    for name in names:
+        if getattr(options, name) < least:
+            raise InputError(f"`{name}` must be at least {least}. Received: {name}={getattr(options, name)}")

@@ -103,9 +103,9 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
             ]
 
     def build(self, input_shape):
-        batch, _, height, width, channels = _video_shape(input_shape)
+        batch, _, height, width, self.channels = _video_shape(input_shape)
         height, width = (size and size // self.patch for size in (height, width))
-        shape = (batch, None, height, width, self.patch**2 * channels)
+        shape = (batch, None, height, width, self.patch**2 * self.channels)
         first = (batch, *shape[2:])
         for layer in self.encoder:
             layer.build(shape)

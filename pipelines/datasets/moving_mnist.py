@@ -31,7 +31,8 @@ def moving_mnist(
     num_digits: int = 2,
     num_frames: int = 20,
     num_sequences: int = 1000,
-    first_sequence: int = 0,
+    num_test_sequences: int = 500,
+    epoch: int = 0,
     seed: int = 0,
 ) -> tf.data.Dataset:
     """Sequences of moving digits.
@@ -43,8 +44,9 @@ def moving_mnist(
             moves 1/32 to 2/32 of it a frame (1 to 2 px at 32, 2 to 4 px at 64), uniform, with random sign.
         num_digits: digits in a sequence, drawn over each other by maximum.
         num_frames: frames in a sequence.
-        num_sequences: sequences in the data set.
-        first_sequence: index of the first one (what resuming needs).
+        num_sequences: training sequences in an epoch.
+        num_test_sequences: sequences of the validation and of the test split.
+        epoch: of training (int or scalar tensor); every epoch has new sequences.
         seed: of the training and validation sequences. The test set is the same for every seed.
 
     Returns:
@@ -60,25 +62,27 @@ def moving_mnist(
         ("num_digits", num_digits, 1),
         ("num_frames", num_frames, 1),
         ("num_sequences", num_sequences, 1),
-        ("first_sequence", first_sequence, 0),
+        ("num_test_sequences", num_test_sequences, 1),
     ):
         if value < least:
             raise InputError(f"`{name}` of moving_mnist must be at least {least}. Received: {name}={value}")
-    digits = digit_images(split, root)
-    digits = tf.image.resize(digits[..., None], [round(frame_size * 14 / 32)] * 2, antialias=True)[..., 0]
-    digits = tf.cast(tf.round(tf.clip_by_value(digits, 0, 255)), tf.uint8)
+    with tf.init_scope():  # once, also where the data set is made inside another one's graph
+        digits = tf.constant(digit_images(split, root))[..., None]
+        digits = tf.image.resize(digits, [round(frame_size * 14 / 32)] * 2, antialias=True)[..., 0]
+        digits = tf.cast(tf.round(tf.clip_by_value(digits, 0, 255)), tf.uint8)
+    count = num_sequences if split == "train" else num_test_sequences
+    first = tf.cast(epoch, tf.int64) * count if split == "train" else tf.constant(0, tf.int64)
     seed = TEST_SEED if split == "test" else 2 * seed + SPLITS.index(split)
-    first_block, skipped = divmod(first_sequence, BLOCK)
-    last_block = (first_sequence + num_sequences - 1) // BLOCK
 
     def block(index):
         videos = draw_block(digits, tf.stack([tf.cast(seed, tf.int64), index]), frame_size, num_digits, num_frames)
         names = tf.strings.as_string(index * BLOCK + tf.range(BLOCK, dtype=tf.int64))
         return {"video": videos, "id": tf.strings.join([f"moving_mnist/{split}/", names])}
 
-    blocks = tf.data.Dataset.range(first_block, last_block + 1).map(block, num_parallel_calls=tf.data.AUTOTUNE)
-    sequences = blocks.unbatch().skip(skipped).take(num_sequences)
-    return sequences.apply(tf.data.experimental.assert_cardinality(num_sequences))
+    blocks = tf.data.Dataset.range(first // BLOCK, (first + count - 1) // BLOCK + 1)
+    blocks = blocks.map(block, num_parallel_calls=tf.data.AUTOTUNE)
+    sequences = blocks.unbatch().skip(first % BLOCK).take(count)
+    return sequences.apply(tf.data.experimental.assert_cardinality(count))
 
 
 def draw_block(digits, seed, frame_size, num_digits, num_frames):

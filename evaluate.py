@@ -1,0 +1,277 @@
+"""Scores a trained model on held-out data, or runs it on a clip of yours.
+
+    python evaluate.py PATH                                      scores on the test split of its own data set
+    python evaluate.py PATH --input clip.npy --horizon 15        forecasts the frames after a clip
+
+PATH is a run folder, a .keras file in one, or a served folder (saved_models/<system>/<version>). Writes
+metrics.json, .csv, .md, report.html, PNGs and forecast.gif (with --input also frames.npy) to a new folder:
+`<run>/evaluation/<n>`, `runs/<system>/evaluations/<n>` for a served folder, or `--out`.
+"""
+
+import argparse
+import contextlib
+import csv
+import dataclasses
+import html
+import json
+import os
+import pathlib
+import tempfile
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is first imported; its errors arrive as exceptions
+
+import numpy as np
+
+from keras_st import cli, saved, viz
+from keras_st.metrics import forecast as metrics
+from keras_st.metrics.bootstrap import bootstrap_interval
+from keras_st.specs import InputError
+from pipelines.clips import read_clip
+
+SHOWN = 3  # sequences drawn in the report
+
+
+def main(argv):
+    parser = argparse.ArgumentParser(prog="evaluate.py", description=__doc__, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("path", help="run folder, .keras file or served folder")
+    parser.add_argument("--input", help=".npy clip (T, H, W[, C]), uint8 0..255 or float 0..1")
+    parser.add_argument("--horizon", type=int, help="frames to forecast (default: as trained)")
+    parser.add_argument("--out", help="folder to make; must not exist")
+    options = cli.parse(parser, argv)
+    forecaster = saved.load(options.path)
+    out = pathlib.Path(options.out) if options.out else next_folder(forecaster)
+    if options.input:
+        out = predict(forecaster, options.input, options.horizon, out)
+    else:
+        out = score(forecaster, out, options.horizon)
+    print(f"report: {out / 'report.html'}")
+
+
+def next_folder(forecaster):
+    """`<run>/evaluation/<n>`, or `runs/<system>/evaluations/<n>`: a served folder is never written to."""
+    path = forecaster.path
+    if path.suffix == ".keras":
+        parent = path.parent / "evaluation"
+    else:
+        parent = pathlib.Path("runs", (forecaster.recipe or {}).get("system", "served"), "evaluations")
+    taken = [int(p.name) for p in parent.iterdir() if p.name.isdigit()] if parent.is_dir() else []
+    return parent / str(max(taken, default=0) + 1)
+
+
+# A clip of the user's
+
+
+def predict(forecaster, clip_path, horizon, out):
+    """Forecasts the frames after one clip; writes frames.npy, forecast.gif, strip.png and report.html."""
+    clip = read_clip(clip_path)
+    try:
+        context = forecaster.scale(clip)
+        frames = forecaster.predict(clip, horizon)
+    except InputError as error:
+        raise InputError(f"{clip_path}: {error}") from error
+    with written_aside(out) as folder:
+        np.save(folder / "frames.npy", frames)
+        viz.save_gif(folder / "forecast.gif", context, frames)
+        viz.strip(context, frames).savefig(folder / "strip.png")
+        title = f"Forecast of {len(frames)} frames after {os.path.basename(clip_path)}"
+        pictures = [("The clip, then the forecast (under the white bar)", "forecast.gif"), ("Frames", "strip.png")]
+        write_report(folder, title, pictures)
+    print(f"frames: {out / 'frames.npy'} {frames.dtype} {frames.shape}, values 0..1")
+    return out
+
+
+# Scores
+
+
+def score(forecaster, out, horizon=None):
+    """Scores a model beside the trivial forecasts on its data set's test split; writes tables, pictures, report."""
+    recipe, test = test_split(forecaster, horizon)
+    horizon = recipe.task.horizon_frames
+    forecasts = {recipe.system: lambda context: forecaster.predict(context, horizon)}
+    for name, trivial in metrics.TRIVIAL_FORECASTS.items():
+        forecasts[name] = lambda context, trivial=trivial: trivial(context, horizon)
+    scores, shown = {name: [] for name in forecasts}, []
+    for inputs, targets in test:
+        context, truth = inputs["video"].numpy(), targets["frames"].numpy()
+        for name, predict_frames in forecasts.items():
+            frames = predict_frames(context)
+            scores[name].append(metrics.frame_scores(truth, frames, data_range=1.0))
+            if name == recipe.system and len(shown) < SHOWN:
+                shown += list(zip(context, frames, truth))[: SHOWN - len(shown)]
+    scores = {name: {m: np.concatenate([p[m] for p in parts]) for m in parts[0]} for name, parts in scores.items()}
+    result = summarise(scores, recipe, forecaster)
+    with written_aside(out) as folder:
+        (folder / "metrics.json").write_text(json.dumps(result, indent=1) + "\n")
+        write_tables(folder, result)
+        viz.save_gif(folder / "forecast.gif", *shown[0])
+        pictures = [("Truth left, forecast right (under the white bar)", "forecast.gif")]
+        for n, sequence in enumerate(shown):
+            viz.strip(*sequence).savefig(folder / f"strip_{n + 1}.png")
+            pictures.append((f"Test sequence {n + 1}", f"strip_{n + 1}.png"))
+        for metric, unit in (("mse_per_pixel", ""), ("psnr", " (dB)"), ("ssim", "")):
+            curves = {name: values[metric]["per_lead_time"] for name, values in result["forecasts"].items()}
+            curves = {name: c for name, c in curves.items() if np.isfinite(c).all()}
+            viz.lead_time_curves(curves, metric + unit).savefig(folder / f"{metric}.png")
+            pictures.append((f"{metric} by lead time", f"{metric}.png"))
+        if (history := read_history(forecaster.path.parent / "history.csv")) is not None:
+            viz.training_curves(history).savefig(folder / "training.png")
+            pictures.append(("Training", "training.png"))
+        write_report(folder, f"{recipe.system} on {recipe.data['name']}", pictures, folder / "metrics.md")
+    print((out / "metrics.md").read_text())
+    return out
+
+
+def test_split(forecaster, horizon):
+    """`(recipe, batches)` of the test split a model was trained beside."""
+    import train  # which imports this module
+
+    if forecaster.recipe is None:
+        raise InputError(
+            f"There is no recipe.yaml beside the model, so its data set is unknown. Received: {forecaster.path}"
+        )
+    recipe = train.load_recipe(forecaster.recipe)
+    task = dataclasses.replace(recipe.task, horizon_frames=horizon or forecaster.horizon_frames)
+    recipe = dataclasses.replace(recipe, task=task)
+    return recipe, train.batches_of(recipe, forecaster.feature, "test")
+
+
+def summarise(scores, recipe, forecaster):
+    """The metric table as plain values: mean, 95 % bootstrap interval over sequences, and every lead time."""
+    table = {}
+    for name, values in scores.items():
+        table[name] = {}
+        for metric, frames in values.items():  # frames: (sequences, lead times)
+            entry = {"mean": float(frames.mean()), "per_lead_time": frames.mean(axis=0).tolist()}
+            if np.isfinite(frames).all():
+                entry["interval_95"] = list(bootstrap_interval(frames.mean(axis=1)))
+            table[name][metric] = entry
+        # Jensen: the mean of PSNRs is never below the PSNR of the mean error; if it is, an axis was mixed up.
+        bound = -10 * np.log10(max(table[name]["mse_per_pixel"]["mean"], 1e-30))
+        assert table[name]["psnr"]["mean"] >= bound - 1e-6, "mean PSNR below the PSNR of the mean error"
+    mse = {name: values["mse_per_pixel"] for name, values in table.items()}
+    best = min(metrics.TRIVIAL_FORECASTS, key=lambda name: mse[name]["mean"])
+    first = {name: values["per_lead_time"][0] for name, values in mse.items()}
+    return {
+        "system": recipe.system,
+        "data": recipe.data,
+        "split": "test",
+        "sequences": len(next(iter(scores[recipe.system].values()))),
+        "context_frames": recipe.task.context_frames,
+        "horizon_frames": recipe.task.horizon_frames,
+        "best_trivial": best,
+        "mse_below_best_trivial": 1 - mse[recipe.system]["mean"] / mse[best]["mean"],
+        "mse_below_last_frame_at_lead_1": 1 - first[recipe.system] / first["last_frame"],
+        "forecasts": table,
+        "seed": recipe.training.seed,
+        "model": str(cli.with_variable(str(forecaster.path))),
+        "environment": cli.environment(),
+    }
+
+
+# Files
+
+
+@contextlib.contextmanager
+def written_aside(out):
+    """A temporary folder that becomes `out` when the block ends well; otherwise nothing is left."""
+    out = pathlib.Path(out)
+    if out.exists():
+        raise InputError(f"Nothing is overwritten; the folder must not exist. Received: {out}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".writing-") as aside:
+        folder = pathlib.Path(aside, "out")
+        folder.mkdir()
+        yield folder
+        os.rename(folder, out)
+
+
+def write_tables(folder, result):
+    """metrics.csv (a row per forecast, metric and lead time) and metrics.md (what a person reads first)."""
+    with (folder / "metrics.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["forecast", "metric", "lead_time", "value"])
+        for name, values in result["forecasts"].items():
+            for metric, entry in values.items():
+                writer.writerows((name, metric, t + 1, v) for t, v in enumerate(entry["per_lead_time"]))
+    metric_names = list(next(iter(result["forecasts"].values())))
+    lines = [
+        f"{result['sequences']} test sequences of {result['data']['name']}, {result['context_frames']} frames in, "
+        f"{result['horizon_frames']} out, values 0..1. Mean over lead times, 95 % bootstrap interval over sequences.",
+        "",
+        "| forecast | " + " | ".join(metric_names) + " |",
+        "|---|" + "---|" * len(metric_names),
+    ]
+    for name, values in result["forecasts"].items():
+        cells = []
+        for metric in metric_names:
+            low_high = values[metric].get("interval_95")
+            interval = f" [{low_high[0]:.4g}, {low_high[1]:.4g}]" if low_high else ""
+            cells.append(f"{values[metric]['mean']:.4g}{interval}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        f"MSE {100 * result['mse_below_best_trivial']:.1f} % below the best trivial forecast "
+        f"({result['best_trivial']}), averaged over lead times 1 to {result['horizon_frames']}; "
+        f"{100 * result['mse_below_last_frame_at_lead_1']:.1f} % below last_frame at lead time 1.",
+        "",
+        "| MSE per pixel at lead time | " + " | ".join(str(t + 1) for t in range(result["horizon_frames"])) + " |",
+        "|---|" + "---|" * result["horizon_frames"],
+    ]
+    for name, values in result["forecasts"].items():
+        cells = (f"{v:.4g}" for v in values["mse_per_pixel"]["per_lead_time"])
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    (folder / "metrics.md").write_text("\n".join(lines) + "\n")
+
+
+def write_report(folder, title, pictures, table=None):
+    """report.html: the tables, then every picture, all files beside it."""
+    body = [f"<h1>{html.escape(title)}</h1>"]
+    if table is not None:
+        body.append(_markdown_as_html(table.read_text()))
+    for caption, file in pictures:
+        body.append(f'<figure><img src="{file}" alt="{html.escape(caption)}">')
+        body.append(f"<figcaption>{html.escape(caption)}</figcaption></figure>")
+    (folder / "report.html").write_text(REPORT.format(title=html.escape(title), body="\n".join(body)))
+
+
+REPORT = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
+body {{ font-family: sans-serif; margin: 2em auto; max-width: 70em; padding: 0 1em; color: #222 }}
+table {{ border-collapse: collapse; margin: 1em 0; font-size: 85%; display: block; overflow-x: auto }}
+td, th {{ border: 1px solid #ccc; padding: .3em .6em; text-align: right }}
+td:first-child, th:first-child {{ text-align: left }}
+img {{ max-width: 100%; border: 1px solid #ddd }} figure {{ margin: 1.5em 0 }} figcaption {{ color: #555 }}
+</style></head><body>
+{body}
+</body></html>
+"""
+
+
+def _markdown_as_html(text):
+    """The two things our own tables use: paragraphs and pipe tables."""
+    parts = []
+    for block in text.strip().split("\n\n"):
+        lines = block.splitlines()
+        if not lines[0].startswith("|"):
+            parts.append(f"<p>{html.escape(block)}</p>")
+            continue
+        rows = [[html.escape(cell.strip()) for cell in line.strip("|").split("|")] for line in lines]
+        head = "".join(f"<th>{cell}</th>" for cell in rows[0])
+        tail = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows[2:])
+        parts.append(f"<table><tr>{head}</tr>{tail}</table>")
+    return "\n".join(parts)
+
+
+def read_history(path):
+    """`{loss name: [value per epoch]}` of a run's history.csv, None where there is none."""
+    if not path.is_file():
+        return None
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    names = [name for name in (rows[0] if rows else []) if name.endswith("loss")]
+    return {name: [float(row[name]) for row in rows] for name in names} or None
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,82 @@
+"""What the command lines share: how a user's mistake is told, and how options are typed."""
+
+import difflib
+import os
+import platform
+import subprocess
+import sys
+
+from keras_st.specs import InputError
+
+
+def run(main, argv=None):
+    """Runs `main(argv)`; an `InputError` becomes one line on stderr and exit code 2."""
+    try:
+        main(sys.argv[1:] if argv is None else argv)
+    except InputError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def parse(parser, argv):
+    """`parser.parse_args(argv)` whose errors are `InputError`s that name the nearest known option."""
+    known = [option for action in parser._actions for option in action.option_strings]
+    for word in argv:
+        option = word.split("=", 1)[0]
+        if option.startswith("--") and option not in known and not any(k.startswith(option + ".") for k in known):
+            near = difflib.get_close_matches(option, known, 1)
+            hint = f", did you mean {near[0]}?" if near else f"; `{parser.prog} --help` lists them."
+            raise InputError(f"Unknown option{hint} Received: {word}")
+    parser.exit_on_error = False
+    try:
+        return parser.parse_args(argv)
+    except Exception as error:  # jsonargparse raises ArgumentError of argparse, with several lines
+        if type(error).__name__ != "ArgumentError":
+            raise
+        raise InputError(str(error)) from error
+
+
+def with_variable(value):
+    """A path under `$KERAS_ST_DATA` written with the variable, so that recipes and results name no machine's folders."""
+    data = os.environ.get("KERAS_ST_DATA")
+    if data and isinstance(value, str) and os.path.abspath(value).startswith(os.path.abspath(data)):
+        return "$KERAS_ST_DATA" + os.path.abspath(value)[len(os.path.abspath(data)) :]
+    return value
+
+
+def environment():
+    """What a result needs to be repeated: command, commit, versions, hardware."""
+    import keras
+    import numpy
+
+    def git(*words):
+        here = os.path.dirname(os.path.abspath(__file__))
+        done = subprocess.run(["git", "-C", here, *words], capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD")
+    words = [os.path.basename(sys.argv[0])]
+    for word in sys.argv[1:]:
+        name, equals, value = word.partition("=")
+        words.append(name + equals + str(with_variable(value)) if equals else str(with_variable(word)))
+    return {
+        "command": "python " + " ".join(words),
+        "commit": commit and commit + ("+changes" if git("status", "--porcelain") else ""),
+        "python": platform.python_version(),
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+        "backend_version": __import__(keras.backend.backend()).__version__,
+        "numpy": numpy.__version__,
+        "hardware": f"{os.cpu_count()} x {_processor()}",
+    }
+
+
+def _processor():
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

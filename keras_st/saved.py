@@ -1,0 +1,123 @@
+"""Trained models from disk, whatever form they have there, behind one method: `predict`."""
+
+import json
+import pathlib
+
+import numpy as np
+
+from keras_st.specs import FeatureSpec, InputError
+
+
+def load(path):
+    """A trained forecaster from a run folder, a `.keras` file or a served version folder.
+
+    Returns: `SavedForecaster`, with `predict(clip, horizon=None)`, `feature`, `recipe` (dict or None) and `path`.
+
+    Raises: InputError: nothing there, or nothing that can be loaded.
+    """
+    path = pathlib.Path(path)
+    if (path / "saved_model.pb").is_file():
+        return _from_served(path)
+    file = path / "model.keras" if path.is_dir() else path
+    if not file.is_file() or file.suffix != ".keras":
+        raise InputError(
+            "Expected a run folder with model.keras, a .keras file or a served version folder with saved_model.pb. "
+            f"Received: {path}"
+        )
+    return _from_keras(file)
+
+
+class SavedForecaster:
+    """A trained model that forecasts frames of clips given as arrays.
+
+    Attributes:
+        feature: `FeatureSpec` of the clips it takes.
+        recipe: dict of the recipe it was trained with, or None.
+        horizon_frames: frames it forecasts when not told.
+    """
+
+    def __init__(self, path, run, feature, recipe, horizon_frames, horizon_is_fixed):
+        self.path, self._run, self.feature, self.recipe = path, run, feature, recipe
+        self.horizon_frames, self._horizon_is_fixed = horizon_frames, horizon_is_fixed
+
+    def scale(self, clip):
+        """A clip in the feature's own range as float32 0..1, checked: dtype, rank, channels, range, finite."""
+        clip = np.asarray(clip)
+        channels = self.feature.shape[-1]
+        if clip.ndim not in (4, 5) or clip.shape[-1] != channels or 0 in clip.shape:
+            raise InputError(f"A clip must be (T, H, W, {channels}), with or without a batch axis. Received: shape={clip.shape}")
+        if clip.dtype == np.uint8:
+            return clip.astype("float32") / 255.0
+        if clip.dtype not in (np.float32, np.float64, np.float16):
+            raise InputError(f"A clip must be uint8 (0..255) or float (0..1). Received: dtype={clip.dtype}")
+        if not np.isfinite(clip).all() or clip.min() < 0 or clip.max() > 1:
+            low, high = np.nanmin(clip), np.nanmax(clip)
+            raise InputError(f"A float clip must be finite and in 0..1. Received: values from {low:.4g} to {high:.4g}")
+        return clip.astype("float32")
+
+    def predict(self, clip, horizon=None, batch_size=32):
+        """Forecasts the frames after a clip.
+
+        Args:
+            clip: uint8 0..255 or float 0..1, (T, H, W, C) or (B, T, H, W, C), any T, H and W the model takes.
+            horizon: int or None. Frames to forecast; a served folder has its own fixed horizon.
+            batch_size: clips at a time.
+
+        Returns: float32 0..1, (horizon, H, W, C), with a batch axis where the clip has one.
+        """
+        horizon = self.horizon_frames if horizon is None else horizon
+        if horizon < 1:
+            raise InputError(f"The horizon must be at least 1 frame. Received: horizon={horizon}")
+        if self._horizon_is_fixed and horizon != self.horizon_frames:
+            raise InputError(f"{self.path} was exported with a horizon of {self.horizon_frames}. Received: horizon={horizon}")
+        clips = self.scale(clip)
+        single = clips.ndim == 4
+        clips = clips[None] if single else clips
+        try:
+            parts = [self._run(clips[n : n + batch_size], horizon) for n in range(0, len(clips), batch_size)]
+        except ValueError as error:  # the model's own word on sizes it cannot take
+            raise InputError(str(error).split("\n")[0]) from error
+        frames = np.clip(np.concatenate(parts), 0.0, 1.0)
+        return frames[0] if single else frames
+
+
+def _from_keras(file):
+    import keras
+
+    import keras_st.models  # noqa: F401  registers the classes the file names
+
+    try:
+        model = keras.saving.load_model(file, compile=False)
+    except (ValueError, OSError, KeyError) as error:
+        raise InputError(f"{file} is not a whole model of this library. Received: {str(error).splitlines()[0]}") from error
+    folder = file.parent
+    feature = _read_feature(folder / "features.json") or FeatureSpec("video", "uint8", (None, None, None, model.channels))
+
+    def run(clips, horizon):
+        return np.asarray(keras.ops.convert_to_numpy(model({"video": clips}, horizon_frames=horizon)["frames"]))
+
+    return SavedForecaster(file, run, feature, _read_recipe(folder / "recipe.yaml"), model.horizon_frames, False)
+
+
+def _from_served(folder):
+    import keras_st.serving.load as served
+
+    run, horizon = served.forecaster(folder)
+    extra = folder / "assets.extra"
+    feature = _read_feature(extra / "features.json")
+    return SavedForecaster(folder, run, feature, _read_recipe(extra / "recipe.yaml"), horizon, True)
+
+
+def _read_feature(path):
+    if not path.is_file():
+        return None
+    fields = json.loads(path.read_text())["features"][0]
+    return FeatureSpec(**{**fields, "shape": tuple(fields["shape"])})
+
+
+def _read_recipe(path):
+    if not path.is_file():
+        return None
+    import yaml
+
+    return yaml.safe_load(path.read_text())

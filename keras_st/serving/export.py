@@ -1,0 +1,84 @@
+"""Writing a model as a versioned folder that TensorFlow Serving loads."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import tempfile
+
+import keras
+import tensorflow as tf
+import yaml
+
+from keras_st.specs import VIDEO, FeatureSpec, InputError
+
+
+def export(model, base_dir, recipe=None, horizon=None, feature=None):
+    """Writes `model` to `base_dir/<next integer>` and returns that path.
+
+    Signatures, both with dynamic batch, time, height and width:
+        serving_default: `video` in the dtype and range of the feature spec (uint8 0..255 for 8-bit video)
+        serving_float:   `video` float32 0..1 (uint8 models only)
+    Output: `frames` float32 (B, horizon, H, W, C) in 0..1. The number of context frames is free, the horizon fixed.
+
+    The folder is written aside and renamed when whole. `assets.extra/` holds `recipe.yaml` and `features.json`.
+
+    Args:
+        model: built `EncoderForecaster` (TensorFlow backend).
+        base_dir: path. Parent of the version folders.
+        recipe: `keras_st.specs.Recipe` or None.
+        horizon: int or None. Frames to forecast; None: the model's own.
+        feature: `FeatureSpec` of `video`; None: uint8 0..255 with the model's channels.
+
+    Raises:
+        InputError: another backend than TensorFlow, or a model that is not built.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise InputError(f"Export needs KERAS_BACKEND=tensorflow. Received: {keras.backend.backend()}")
+    if not model.built:
+        raise InputError(f"The model must be built before it is exported. Received: {model.name}, not built")
+    horizon = model.horizon_frames if horizon is None else horizon
+    feature = feature or dataclasses.replace(VIDEO, shape=(None, None, None, model.channels))
+    base = pathlib.Path(base_dir)
+    base.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=base, prefix=".writing-") as aside:
+        folder = os.path.join(aside, "model")
+        _write_saved_model(model, folder, feature, horizon)
+        extra = pathlib.Path(folder, "assets.extra")
+        extra.mkdir()
+        task = {"horizon_frames": horizon, "features": [dataclasses.asdict(feature)]}
+        (extra / "features.json").write_text(json.dumps(task, indent=1) + "\n")
+        if recipe is not None:
+            (extra / "recipe.yaml").write_text(yaml.safe_dump(recipe.as_dict(), sort_keys=False))
+        return _rename_to_next_version(folder, base)
+
+
+def _write_saved_model(model, folder, feature: FeatureSpec, horizon):
+    shape = (None, None, None, None, feature.shape[-1])
+    low, high = feature.value_range or (0.0, 1.0)
+
+    def forecast(video):
+        frames = model({"video": video}, horizon_frames=horizon, training=False)["frames"]
+        return {"frames": tf.clip_by_value(frames, 0.0, 1.0)}
+
+    def serving_default(video):
+        return forecast((tf.cast(video, tf.float32) - low) / (high - low))
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serving_default", serving_default, [tf.TensorSpec(shape, feature.dtype, name="video")])
+    if feature.dtype == "uint8":
+        archive.add_endpoint("serving_float", forecast, [tf.TensorSpec(shape, "float32", name="video")])
+    archive.write_out(folder, verbose=False)
+
+
+def _rename_to_next_version(folder, base):
+    while True:
+        taken = [int(path.name) for path in base.iterdir() if path.name.isdigit()]
+        target = base / str(max(taken, default=0) + 1)
+        try:
+            os.rename(folder, target)  # fails if another writer made the (non-empty) folder meanwhile
+            return target
+        except OSError:
+            if not target.exists():
+                raise

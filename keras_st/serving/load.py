@@ -1,0 +1,28 @@
+"""Running a served folder without Keras."""
+
+import json
+import pathlib
+
+import tensorflow as tf
+
+from keras_st.specs import InputError
+
+
+def forecaster(folder):
+    """`(run, horizon)` of a served forecaster: `run(clips, horizon)` takes float32 (B, T, H, W, C) in 0..1."""
+    try:
+        model = tf.saved_model.load(str(folder))
+        horizon = json.loads(pathlib.Path(folder, "assets.extra", "features.json").read_text())["horizon_frames"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{folder} is not a whole served forecaster. Received: {str(error).splitlines()[0]}") from error
+    name = "serving_float" if "serving_float" in model.signatures else "serving_default"
+    signature = model.signatures[name]
+
+    def run(clips, horizon):
+        try:
+            return signature(video=tf.constant(clips))["frames"].numpy()
+        except tf.errors.InvalidArgumentError as error:
+            raise ValueError(f"{folder} cannot take clips of shape {clips.shape}: {error.message.splitlines()[0]}") from error
+
+    run.model = model  # the signature alone does not keep its variables alive
+    return run, horizon

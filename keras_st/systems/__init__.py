@@ -1,0 +1,30 @@
+"""Published systems: a name, a recipe, a few lines that build the model."""
+
+from collections.abc import Callable
+
+import keras
+
+from keras_st.specs import InputError, Recipe
+from keras_st.systems.conv_lstm import conv_lstm
+
+SYSTEMS: dict[str, Callable[[], Recipe]] = {
+    "conv_lstm": conv_lstm,
+}
+
+
+def list_systems() -> list[str]:
+    """Names of all systems."""
+    return sorted(SYSTEMS)
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of a system by name. Raises InputError, with the nearest name, where there is none."""
+    if name not in SYSTEMS:
+        raise InputError.unknown("system", name, SYSTEMS)
+    return SYSTEMS[name]()
+
+
+def build(name: str, tiny: bool = False, **model_overrides) -> keras.Model:
+    """The untrained model of a system; `tiny` at test size, `model_overrides` replace recipe options."""
+    chosen = recipe(name)
+    return (chosen.tiny() if tiny else chosen).build(**model_overrides)

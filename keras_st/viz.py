@@ -1,0 +1,98 @@
+"""Every picture that `evaluate.py` draws: functions of arrays that return a matplotlib figure (or write a GIF).
+
+Frames are float in 0..1, (T, H, W, C) with 1 or 3 channels; other channel counts are shown as their mean.
+"""
+
+import numpy as np
+
+
+def displayable(frames):
+    """(T, H, W, C) floats as uint8 grey (T, H, W) or colour (T, H, W, 3)."""
+    frames = np.clip(np.asarray(frames, np.float32), 0.0, 1.0)
+    frames = frames if frames.shape[-1] == 3 else frames.mean(axis=-1)
+    return np.round(255 * frames).astype(np.uint8)
+
+
+def strip(context, forecast, truth=None):
+    """Rows of frames over time: context and truth, forecast, absolute error."""
+    rows = {"context, forecast": np.concatenate([context, forecast])}
+    if truth is not None:
+        hidden = np.zeros_like(context)
+        rows = {
+            "context, truth": np.concatenate([context, truth]),
+            "forecast": np.concatenate([hidden, forecast]),
+            "absolute error": np.concatenate([hidden, np.abs(truth - forecast)]),
+        }
+    columns = len(context) + len(forecast)
+    figure = _figure(max(0.6 * columns, 4), 0.75 * len(rows))
+    for r, (name, frames) in enumerate(rows.items()):
+        shown = displayable(frames)
+        for t in range(columns):
+            if r and truth is not None and t < len(context):
+                continue
+            axes = figure.add_subplot(len(rows), columns, r * columns + t + 1)
+            axes.imshow(shown[t], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            axes.set_xticks([])
+            axes.set_yticks([])
+            if r == 0:
+                lead = t - len(context) + 1
+                axes.set_title(f"+{lead}" if lead > 0 else str(lead), fontsize=6, pad=2)
+            if t == 0 or (r and t == len(context)):
+                axes.set_ylabel(name.replace(", ", "\n"), fontsize=6)
+    figure.subplots_adjust(left=0.06, right=0.995, top=0.9, bottom=0.02, wspace=0.05, hspace=0.1)
+    return figure
+
+
+def lead_time_curves(curves, ylabel, title=""):
+    """One line per name over lead times 1..T: `{name: (T,)}`."""
+    figure = _figure(5, 3)
+    axes = figure.add_subplot()
+    for name, values in curves.items():
+        axes.plot(np.arange(1, len(values) + 1), values, marker="o", markersize=3, label=name)
+    axes.set_xlabel("lead time (frames)")
+    axes.set_ylabel(ylabel)
+    axes.set_title(title, fontsize=9)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)
+    figure.tight_layout()
+    return figure
+
+
+def training_curves(history):
+    """Losses over epochs: `{name: [value per epoch]}`."""
+    figure = _figure(5, 3)
+    axes = figure.add_subplot()
+    for name, values in history.items():
+        axes.plot(np.arange(1, len(values) + 1), values, marker="o", markersize=3, label=name)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("loss")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)
+    figure.tight_layout()
+    return figure
+
+
+def save_gif(path, context, forecast, truth=None, frames_per_second=5, least_height=160):
+    """Animated GIF: truth (or context) on the left, context then forecast on the right."""
+    from PIL import Image
+
+    right = displayable(np.concatenate([context, forecast]))
+    panels = [right]
+    if truth is not None:
+        panels.insert(0, displayable(np.concatenate([context, truth])))
+    scale = max(1, -(-least_height // right.shape[1]))
+    gap = np.full((*right.shape[:2], 1, *right.shape[3:]), 128, np.uint8)
+    joined = np.concatenate([part for panel in panels for part in (panel, gap)][:-1], axis=2)
+    joined = joined.repeat(scale, axis=1).repeat(scale, axis=2)
+    joined[len(context) :, :scale] = 255  # a white bar on top marks the forecast
+    images = [Image.fromarray(frame) for frame in joined]
+    images[0].save(path, save_all=True, append_images=images[1:], duration=1000 // frames_per_second, loop=0)
+
+
+def _figure(width, height):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=150)
+    FigureCanvasAgg(figure)
+    return figure

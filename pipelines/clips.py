@@ -1,0 +1,27 @@
+"""One clip of a user's, from a file to an array."""
+
+import pathlib
+
+import numpy as np
+
+from keras_st.specs import InputError
+
+
+def read_clip(path):
+    """A clip (T, H, W, C) from a .npy file of (T, H, W) or (T, H, W, C).
+
+    Raises InputError, naming the file, where it is missing, truncated, not a .npy file, or not a clip. Pickled
+    objects are never loaded.
+    """
+    path = pathlib.Path(path)
+    if path.suffix != ".npy" or not path.is_file():
+        raise InputError(f"{path} must be an existing .npy file. Received: {'another kind of file' if path.exists() else 'no such file'}")
+    try:
+        clip = np.load(path, allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise InputError(f"{path} must be a whole .npy array of numbers. Received: {error}") from error
+    if clip.ndim == 3:
+        clip = clip[..., None]
+    if clip.ndim != 4:
+        raise InputError(f"{path} must hold a clip (T, H, W) or (T, H, W, C). Received: shape={clip.shape}")
+    return clip

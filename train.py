@@ -1,0 +1,259 @@
+"""Trains a system, evaluates it and exports it.
+
+    python train.py [SYSTEM] [--data.name=... --model.filters=... --training.epochs=...]
+    python train.py SYSTEM --help            every option, its type and its default
+    python train.py SYSTEM --print_config    the resolved recipe as YAML, which --config reads
+    python train.py --resume RUN             goes on with a run that was interrupted
+
+Writes `runs/<system>/<id>/`: recipe.yaml (resolved), environment.json, features.json, history.csv, checkpoint,
+model.keras, metrics.json, evaluation/; then `saved_models/<system>/<version>/`. Nothing is overwritten.
+"""
+
+import dataclasses
+import datetime
+import inspect
+import json
+import math
+import os
+import pathlib
+import sys
+from argparse import SUPPRESS, ArgumentError
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is first imported; its errors arrive as exceptions
+
+import keras
+import tensorflow as tf
+import yaml
+from jsonargparse import ArgumentParser
+
+import evaluate
+from keras_st import cli, saved
+from keras_st.specs import InputError, Recipe, Training
+from keras_st.systems import recipe as recipe_of
+from keras_st.training.callbacks import Checkpoint, progress_callbacks
+from keras_st.training.losses import LOSSES
+from keras_st.training.schedules import make_policy
+from pipelines import feature_spec, make_dataset
+from pipelines.build import DATASETS
+from pipelines.forecast import add_context_targets, add_rollout, forecast_batches
+
+DEFAULT_SYSTEM = "conv_lstm"
+SET_HERE = {"epoch", "seed", "num_frames", "shuffle"}  # options of data sets that follow from the recipe
+
+
+def main(argv):
+    recipe, options = parse(argv)
+    if options.resume:
+        run = pathlib.Path(options.resume)
+        if (run / "model.keras").exists():
+            raise InputError(f"The run is complete, there is nothing to resume. Received: --resume {run}")
+    else:
+        run = new_run(pathlib.Path(options.runs, recipe.system))
+        (run / "recipe.yaml").write_text(yaml.safe_dump(recipe.as_dict(), sort_keys=False))
+        (run / "environment.json").write_text(json.dumps(cli.environment(), indent=1) + "\n")
+    print(f"run: {run}", flush=True)
+    model, feature = fit(recipe, run)
+    finish(recipe, run, model, feature, pathlib.Path(options.saved_models, recipe.system))
+
+
+# Command line
+
+
+def parse(argv):
+    """`(recipe, options)` of a command line. Raises InputError, with the nearest name, where it is wrong."""
+    argv = list(argv)
+    system = argv.pop(0) if argv and not argv[0].startswith("-") else None
+    given = _option(argv, "--config")
+    if (run := _option(argv, "--resume")) is not None:
+        changed = [word for word in argv if word.startswith(("--data", "--model", "--task", "--training", "--config"))]
+        if changed or system:
+            raise InputError(f"`--resume` goes on with the run's own recipe. Received: {changed or system}")
+        given = str(pathlib.Path(run, "recipe.yaml"))
+        argv.append(f"--config={given}")
+    config = read_config(given) if given else {}
+    base, parser = make_parser(system, _option(argv, "--data.name"), config)
+    parsed = cli.parse(parser, argv)
+    return make_recipe(base, parser, parsed), parsed
+
+
+def load_recipe(config):
+    """The recipe that `Recipe.as_dict` describes."""
+    base, parser = make_parser(None, None, config)
+    try:
+        return make_recipe(base, parser, parser.parse_object(config))
+    except (ArgumentError, TypeError) as error:
+        raise InputError(f"The stored recipe does not fit this version. Received: {error}") from error
+
+
+def make_recipe(base, parser, parsed):
+    made = parser.instantiate(parsed)
+    data = {name: cli.with_variable(value) for name, value in vars(parsed.data).items()}
+    return dataclasses.replace(base, task=made.task, data=data, model=vars(parsed.model), training=made.training)
+
+
+def make_parser(system, dataset, config):
+    """`(recipe, parser)` of a system on a data set; the functions and dataclasses that take options type them."""
+    base = recipe_of(system or config.get("system", DEFAULT_SYSTEM))
+    dataset = dataset or config.get("data", {}).get("name", base.data["name"])
+    if dataset not in DATASETS:
+        raise InputError.unknown("data set", dataset, DATASETS)
+    parser = ArgumentParser(prog=f"train.py {base.system}", description=f"Trains {base.system}.", exit_on_error=False)
+    parser.add_argument("--config", action="config", help="YAML of a recipe, as --print_config writes it.")
+    parser.add_argument("--resume", help="Folder of an interrupted run to go on with.")
+    parser.add_argument("--runs", default="runs", help="Parent of the run folders.")
+    parser.add_argument("--saved_models", default="saved_models", help="Parent of the exported folders.")
+    parser.add_argument("--system", default=base.system, help=SUPPRESS)
+    parser.add_argument("--data.name", default=dataset, help="Data set; its own options follow.")
+    parser.add_function_arguments(DATASETS[dataset], "data", skip={*SET_HERE, "split"}, fail_untyped=True)
+    parser.add_class_arguments(type(base.task), "task")
+    parser.add_function_arguments(base.builder, "model", skip={"task"}, fail_untyped=True)
+    parser.add_class_arguments(Training, "training")
+    own = base.data if base.data["name"] == dataset else {}
+    defaults = {"data": own, "task": dataclasses.asdict(base.task), "model": base.model}
+    defaults["training"] = dataclasses.asdict(base.training)
+    parser.set_defaults(dict(_flatten(defaults)))
+    return base, parser
+
+
+def read_config(path):
+    try:
+        config = yaml.safe_load(pathlib.Path(path).read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"The recipe must be a readable YAML file. Received: {path}: {error}") from error
+    if not isinstance(config, dict):
+        raise InputError(f"The recipe must be a YAML mapping. Received: {path}: {type(config).__name__}")
+    return config
+
+
+def _option(argv, name):
+    for n, word in enumerate(argv):
+        if word == name and n + 1 < len(argv):
+            return argv[n + 1]
+        if word.startswith(name + "="):
+            return word.split("=", 1)[1]
+    return None
+
+
+def _flatten(tree, prefix=""):
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+# Training
+
+
+def fit(recipe: Recipe, run: pathlib.Path):
+    """Trains the recipe's model, from the run's last checkpoint where there is one: `(model, feature)`."""
+    training = recipe.training
+    keras.utils.set_random_seed(training.seed)
+    example = dataset_of(recipe, "train")
+    feature = feature_spec(example)
+    features = {"features": [dataclasses.asdict(feature)], "horizon_frames": recipe.task.horizon_frames}
+    (run / "features.json").write_text(json.dumps(features, indent=1) + "\n")
+    steps = math.ceil(int(example.cardinality()) / training.batch_size)
+
+    model = recipe.build()
+    model.build({"video": (None, *feature.shape)})
+    compile_model(model, training, steps)
+    checkpoint = Checkpoint(run / "checkpoint")
+    first_epoch = checkpoint.restore(model)
+    model.fit(
+        training_batches(recipe, feature, first_epoch, steps),
+        initial_epoch=first_epoch,
+        epochs=training.epochs,
+        steps_per_epoch=steps,
+        validation_data=batches_of(recipe, feature, "validation"),
+        callbacks=[*progress_callbacks(run, first_epoch), checkpoint],
+        shuffle=False,  # the data set has its own order
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+    return model, feature
+
+
+def dataset_of(recipe: Recipe, split, **options):
+    """The recipe's data set; generators make clips as long as the task needs."""
+    data = {name: value for name, value in recipe.data.items() if name != "name"}
+    taken = inspect.signature(DATASETS[recipe.data["name"]]).parameters
+    frames = recipe.task.context_frames + recipe.task.horizon_frames
+    options = {"seed": recipe.training.seed, "num_frames": frames, **options}
+    return make_dataset(recipe.data["name"], split, **data, **{k: v for k, v in options.items() if k in taken})
+
+
+def batches_of(recipe: Recipe, feature, split):
+    """Validation or test batches, in order."""
+    batches = forecast_batches(dataset_of(recipe, split), feature, recipe.task, recipe.training.batch_size)
+    return add_context_targets(batches) if recipe.training.context_loss_weight else batches
+
+
+def training_batches(recipe: Recipe, feature, first_epoch, steps):
+    """Endless only in name: every epoch from `first_epoch` on, each with its own order, as one data set."""
+    training, task = recipe.training, recipe.task
+
+    def one_epoch(epoch):
+        clips = dataset_of(recipe, "train", epoch=epoch)
+        window_seed = tf.cast(training.seed, tf.int64) * 1_000_003 + epoch
+        return forecast_batches(clips, feature, task, training.batch_size, window_seed)
+
+    batches = tf.data.Dataset.range(first_epoch, training.epochs).flat_map(one_epoch)
+    left = (training.epochs - first_epoch) * steps
+    batches = add_rollout(batches, make_policy(training.rollout), task, first_epoch * steps, left, training.seed)
+    if training.context_loss_weight:
+        batches = add_context_targets(batches)
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def compile_model(model, training: Training, steps):
+    """Adam, linear warm-up and half-cosine decay, losses by output name."""
+    total = training.epochs * steps
+    warmup = int(training.warmup_fraction * total)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else training.learning_rate,
+        decay_steps=max(total - warmup, 1),
+        warmup_target=training.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    losses, weights = {"frames": LOSSES[training.loss]}, {"frames": 1.0}
+    if training.context_loss_weight:
+        losses["context_frames"] = LOSSES[training.loss]
+        weights["context_frames"] = training.context_loss_weight
+    optimizer = keras.optimizers.Adam(rate, global_clipnorm=training.clip_norm or None)
+    model.compile(optimizer, loss=losses, loss_weights=weights)
+
+
+# Results
+
+
+def new_run(parent: pathlib.Path):
+    """A new folder `<parent>/<UTC time>[-n]`."""
+    stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d-%H%M%S")
+    for n in range(1, 1000):
+        run = parent / (stamp if n == 1 else f"{stamp}-{n}")
+        try:
+            run.mkdir(parents=True)
+            return run
+        except FileExistsError:
+            continue
+    raise InputError(f"No free run folder. Received: {parent / stamp}")
+
+
+def finish(recipe: Recipe, run, model, feature, saved_models):
+    """Saves, scores on the test split and exports."""
+    partial = run / "partial.keras"
+    model.save(partial)
+    os.replace(partial, run / "model.keras")
+    evaluation = evaluate.score(saved.load(run), out=run / "evaluation" / "1")
+    (run / "metrics.json").write_bytes((evaluation / "metrics.json").read_bytes())
+    if keras.backend.backend() == "tensorflow":
+        from keras_st.serving import export
+
+        print(f"served model: {export(model, saved_models, recipe, feature=feature)}")
+    else:
+        print(f"not exported: export needs the TensorFlow backend; `evaluate.py` reads {run}")
+    print(f"report: {evaluation / 'report.html'}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
