@@ -18,11 +18,16 @@ import os
 import pathlib
 import tempfile
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is first imported; its errors arrive as exceptions
-
 import numpy as np
 
-from keras_st import cli, saved, viz
+from keras_st import cli
+
+with cli.quiet_import():
+    import tensorflow as tf
+
+    tf.config.list_physical_devices()
+
+from keras_st import saved, viz
 from keras_st.metrics import forecast as metrics
 from keras_st.metrics.bootstrap import bootstrap_interval
 from keras_st.specs import InputError

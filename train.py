@@ -19,15 +19,19 @@ import pathlib
 import sys
 from argparse import SUPPRESS, ArgumentError
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is first imported; its errors arrive as exceptions
-
-import keras
-import tensorflow as tf
 import yaml
 from jsonargparse import ArgumentParser
 
+from keras_st import cli
+
+with cli.quiet_import():
+    import keras
+    import tensorflow as tf
+
+    tf.config.list_physical_devices()
+
 import evaluate
-from keras_st import cli, saved
+from keras_st import saved
 from keras_st.specs import InputError, Recipe, Training
 from keras_st.systems import recipe as recipe_of
 from keras_st.training.callbacks import Checkpoint, progress_callbacks
@@ -43,6 +47,8 @@ SET_HERE = {"epoch", "seed", "num_frames", "shuffle"}  # options of data sets th
 
 def main(argv):
     recipe, options = parse(argv)
+    feature, steps = examine(recipe)
+    model = build_model(recipe, feature)
     if options.resume:
         run = pathlib.Path(options.resume)
         if (run / "model.keras").exists():
@@ -52,7 +58,7 @@ def main(argv):
         (run / "recipe.yaml").write_text(yaml.safe_dump(recipe.as_dict(), sort_keys=False))
         (run / "environment.json").write_text(json.dumps(cli.environment(), indent=1) + "\n")
     print(f"run: {run}", flush=True)
-    model, feature = fit(recipe, run)
+    fit(recipe, model, feature, steps, run)
     finish(recipe, run, model, feature, pathlib.Path(options.saved_models, recipe.system))
 
 
@@ -145,18 +151,29 @@ def _flatten(tree, prefix=""):
 # Training
 
 
-def fit(recipe: Recipe, run: pathlib.Path):
-    """Trains the recipe's model, from the run's last checkpoint where there is one: `(model, feature)`."""
+def examine(recipe: Recipe):
+    """`(feature, steps in an epoch)`; every split is opened, so that bad data fails before anything is written."""
+    clips = {split: dataset_of(recipe, split) for split in ("train", "validation", "test")}
+    steps = math.ceil(int(clips["train"].cardinality()) / recipe.training.batch_size)
+    return feature_spec(clips["train"]), steps
+
+
+def build_model(recipe: Recipe, feature):
+    """The recipe's model, seeded and built for clips like `feature`."""
+    keras.utils.set_random_seed(recipe.training.seed)
+    try:
+        model = recipe.build()
+        model.build({"video": (None, *feature.shape)})
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return model
+
+
+def fit(recipe: Recipe, model, feature, steps, run: pathlib.Path):
+    """Trains a built model, from the run's last checkpoint where there is one."""
     training = recipe.training
-    keras.utils.set_random_seed(training.seed)
-    example = dataset_of(recipe, "train")
-    feature = feature_spec(example)
     features = {"features": [dataclasses.asdict(feature)], "horizon_frames": recipe.task.horizon_frames}
     (run / "features.json").write_text(json.dumps(features, indent=1) + "\n")
-    steps = math.ceil(int(example.cardinality()) / training.batch_size)
-
-    model = recipe.build()
-    model.build({"video": (None, *feature.shape)})
     compile_model(model, training, steps)
     checkpoint = Checkpoint(run / "checkpoint")
     first_epoch = checkpoint.restore(model)
@@ -170,7 +187,6 @@ def fit(recipe: Recipe, run: pathlib.Path):
         shuffle=False,  # the data set has its own order
         verbose=1 if sys.stdout.isatty() else 2,
     )
-    return model, feature
 
 
 def dataset_of(recipe: Recipe, split, **options):
@@ -228,7 +244,7 @@ def compile_model(model, training: Training, steps):
 
 def new_run(parent: pathlib.Path):
     """A new folder `<parent>/<UTC time>[-n]`."""
-    stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d-%H%M%S")
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
     for n in range(1, 1000):
         run = parent / (stamp if n == 1 else f"{stamp}-{n}")
         try:

@@ -1,5 +1,6 @@
 """What the command lines share: how a user's mistake is told, and how options are typed."""
 
+import contextlib
 import difflib
 import os
 import platform
@@ -21,6 +22,21 @@ def run(main, argv=None):
         sys.exit(130)
 
 
+@contextlib.contextmanager
+def quiet_import():
+    """Hides what TensorFlow's C++ side prints while it is first imported (its errors arrive as exceptions)."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def parse(parser, argv):
     """`parser.parse_args(argv)` whose errors are `InputError`s that name the nearest known option."""
     known = [option for action in parser._actions for option in action.option_strings]
@@ -40,7 +56,7 @@ def parse(parser, argv):
 
 
 def with_variable(value):
-    """A path under `$KERAS_ST_DATA` written with the variable, so that recipes and results name no machine's folders."""
+    """A path under `$KERAS_ST_DATA` written with the variable: recipes and results then fit every machine."""
     data = os.environ.get("KERAS_ST_DATA")
     if data and isinstance(value, str) and os.path.abspath(value).startswith(os.path.abspath(data)):
         return "$KERAS_ST_DATA" + os.path.abspath(value)[len(os.path.abspath(data)) :]

@@ -45,7 +45,9 @@ class SavedForecaster:
         clip = np.asarray(clip)
         channels = self.feature.shape[-1]
         if clip.ndim not in (4, 5) or clip.shape[-1] != channels or 0 in clip.shape:
-            raise InputError(f"A clip must be (T, H, W, {channels}), with or without a batch axis. Received: shape={clip.shape}")
+            raise InputError(
+                f"A clip must be (T, H, W, {channels}), with or without a batch axis. Received: shape={clip.shape}"
+            )
         if clip.dtype == np.uint8:
             return clip.astype("float32") / 255.0
         if clip.dtype not in (np.float32, np.float64, np.float16):
@@ -69,7 +71,9 @@ class SavedForecaster:
         if horizon < 1:
             raise InputError(f"The horizon must be at least 1 frame. Received: horizon={horizon}")
         if self._horizon_is_fixed and horizon != self.horizon_frames:
-            raise InputError(f"{self.path} was exported with a horizon of {self.horizon_frames}. Received: horizon={horizon}")
+            raise InputError(
+                f"{self.path} was exported with a horizon of {self.horizon_frames}. Received: horizon={horizon}"
+            )
         clips = self.scale(clip)
         single = clips.ndim == 4
         clips = clips[None] if single else clips
@@ -89,9 +93,13 @@ def _from_keras(file):
     try:
         model = keras.saving.load_model(file, compile=False)
     except (ValueError, OSError, KeyError) as error:
-        raise InputError(f"{file} is not a whole model of this library. Received: {str(error).splitlines()[0]}") from error
+        raise InputError(
+            f"{file} is not a whole model of this library. Received: {str(error).splitlines()[0]}"
+        ) from error
     folder = file.parent
-    feature = _read_feature(folder / "features.json") or FeatureSpec("video", "uint8", (None, None, None, model.channels))
+    feature = _read_feature(folder / "features.json") or FeatureSpec(
+        "video", "uint8", (None, None, None, model.channels)
+    )
 
     def run(clips, horizon):
         return np.asarray(keras.ops.convert_to_numpy(model({"video": clips}, horizon_frames=horizon)["frames"]))

@@ -17,7 +17,7 @@ class InputError(ValueError):
     def unknown(cls, kind, name, known):
         """The error for a name that does not exist, with the nearest one that does."""
         near = difflib.get_close_matches(str(name), list(known), 1)
-        hint = f", did you mean {near[0]!r}?" if near else ""
+        hint = f", did you mean {near[0]!r}?" if near else "."
         return cls(f"Unknown {kind}{hint} Known: {', '.join(sorted(known))}. Received: {kind}={name!r}")
 
 
@@ -145,7 +145,7 @@ class Recipe:
         return dataclasses.replace(
             self,
             task=ForecastTask(4, 3),
-            data={**self.data, "num_sequences": 8, "frame_size": 16, **self.small.get("data", {})},
+            data={**self.data, **self.small.get("data", {})},
             model={**self.model, **self.small.get("model", {})},
             training=dataclasses.replace(self.training, epochs=1, batch_size=4),
         )

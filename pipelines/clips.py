@@ -15,7 +15,8 @@ def read_clip(path):
     """
     path = pathlib.Path(path)
     if path.suffix != ".npy" or not path.is_file():
-        raise InputError(f"{path} must be an existing .npy file. Received: {'another kind of file' if path.exists() else 'no such file'}")
+        found = "another kind of file" if path.exists() else "no such file"
+        raise InputError(f"{path} must be an existing .npy file. Received: {found}")
     try:
         clip = np.load(path, allow_pickle=False)
     except (OSError, EOFError, ValueError) as error:

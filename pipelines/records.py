@@ -11,7 +11,6 @@ record it reads.
 Write from a data set by name: `python -m pipelines.records moving_mnist --out DIR`.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -54,7 +53,9 @@ def _feature(value):
 
 def parse_clip(serialized, channels, labelled=False):
     """Inverse of `encode_clip`, in the graph: `video` uint8 (T, H, W, channels), `id`, `label` if `labelled`."""
-    scalars = {name: tf.io.FixedLenFeature([], tf.int64) for name in ("schema", "length", "height", "width", "channels")}
+    scalars = {
+        name: tf.io.FixedLenFeature([], tf.int64) for name in ("schema", "length", "height", "width", "channels")
+    }
     if labelled:
         scalars["label"] = tf.io.FixedLenFeature([], tf.int64)
     texts = {name: tf.io.FixedLenFeature([], tf.string) for name in ("id", "encoding")}
@@ -62,7 +63,9 @@ def parse_clip(serialized, channels, labelled=False):
         serialized, {**scalars, **texts}, {"video": tf.io.FixedLenSequenceFeature([], tf.string)}
     )
     schema = tf.debugging.assert_equal(
-        context["schema"], tf.constant(SCHEMA_VERSION, tf.int64), "The record has another schema version than this code."
+        context["schema"],
+        tf.constant(SCHEMA_VERSION, tf.int64),
+        "The record has another schema version than this code.",
     )
     with tf.control_dependencies([schema]):
         shape = tf.stack([context["height"], context["width"], context["channels"]])
@@ -93,7 +96,11 @@ def write_shards(clips, folder, split, num_shards=1, encoding="png"):
         writers = [tf.io.TFRecordWriter(os.path.join(aside, path.name)) for path in paths]
         for n, clip in enumerate(clips):
             record = encode_clip(clip, encoding)
-            spec = spec or {"schema": SCHEMA_VERSION, "channels": int(clip["video"].shape[-1]), "labelled": "label" in clip}
+            spec = spec or {
+                "schema": SCHEMA_VERSION,
+                "channels": int(clip["video"].shape[-1]),
+                "labelled": "label" in clip,
+            }
             writers[n % num_shards].write(record)
             counts[n % num_shards] += 1
         for writer in writers:
@@ -137,17 +144,25 @@ def read_dataset(split: str, *, root: str = "", epoch: int = 0, seed: int = 0, s
         spec = json.loads((folder / "features.json").read_text())
         counts = json.loads((folder / "dataset_info.json").read_text())
     except (OSError, ValueError) as error:
-        raise InputError(f"`root` must be a folder of shards with features.json and dataset_info.json. Received: {error}") from error
+        raise InputError(
+            f"`root` must be a folder of shards with features.json and dataset_info.json. Received: {error}"
+        ) from error
     if spec["schema"] != SCHEMA_VERSION:
-        raise InputError(f"{folder} has schema {spec['schema']}, this code reads {SCHEMA_VERSION}. Received: root={root}")
+        raise InputError(
+            f"{folder} has schema {spec['schema']}, this code reads {SCHEMA_VERSION}. Received: root={root}"
+        )
     names = sorted(name for name in counts if name.startswith(f"{split}-"))
     missing = [name for name in names if not (folder / name).is_file()]
     if not names or missing:
-        raise InputError(f"{folder} must hold the shards of {split!r}. Missing: {missing or 'all'}. Received: root={root}")
+        raise InputError(
+            f"{folder} must hold the shards of {split!r}. Missing: {missing or 'all'}. Received: root={root}"
+        )
     total = sum(counts[name] for name in names)
     records = tf.data.TFRecordDataset([str(folder / name) for name in names])
     if split == "train" and shuffle:
         order = tf.cast(seed, tf.int64) * 1_000_003 + tf.cast(epoch, tf.int64)
         records = records.shuffle(total, seed=order, reshuffle_each_iteration=False)
-    clips = records.map(lambda r: parse_clip(r, spec["channels"], spec["labelled"]), num_parallel_calls=tf.data.AUTOTUNE)
+    clips = records.map(
+        lambda r: parse_clip(r, spec["channels"], spec["labelled"]), num_parallel_calls=tf.data.AUTOTUNE
+    )
     return clips.apply(tf.data.experimental.assert_cardinality(total))

@@ -9,6 +9,8 @@ Worked number: frames of 8x8 pixels, every one off by 0.1: mse_per_pixel 0.01, m
 mae_per_frame 6.4, psnr (data_range 1) 20 dB.
 """
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 from keras import ops
@@ -132,7 +134,7 @@ class _FrameMean(keras.metrics.Metric):
     `sample_weight` (B,) or (B, T) weighs frames.
     """
 
-    score = None
+    score: Callable
 
     def __init__(self, horizon_frames=None, name=None, **kwargs):
         super().__init__(name=name or keras.utils.to_snake_case(type(self).__name__), **kwargs)

@@ -98,9 +98,7 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
             own = [_copy(cell, use_input=forecaster == "conditioned" or n > 0) for n, cell in enumerate(self.cells)]
             self.forecaster_stack = CellStack(own)
         if forecaster == "unconditioned":
-            self.forecaster_layers = [
-                SpatialRNN(cell, return_sequences=True) for cell in self.forecaster_stack.cells
-            ]
+            self.forecaster_layers = [SpatialRNN(cell, return_sequences=True) for cell in self.forecaster_stack.cells]
 
     def build(self, input_shape):
         batch, _, height, width, self.channels = _video_shape(input_shape)

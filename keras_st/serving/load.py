@@ -14,7 +14,9 @@ def forecaster(folder):
         model = tf.saved_model.load(str(folder))
         horizon = json.loads(pathlib.Path(folder, "assets.extra", "features.json").read_text())["horizon_frames"]
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{folder} is not a whole served forecaster. Received: {str(error).splitlines()[0]}") from error
+        raise InputError(
+            f"{folder} is not a whole served forecaster. Received: {str(error).splitlines()[0]}"
+        ) from error
     name = "serving_float" if "serving_float" in model.signatures else "serving_default"
     signature = model.signatures[name]
 
@@ -22,7 +24,9 @@ def forecaster(folder):
         try:
             return signature(video=tf.constant(clips))["frames"].numpy()
         except tf.errors.InvalidArgumentError as error:
-            raise ValueError(f"{folder} cannot take clips of shape {clips.shape}: {error.message.splitlines()[0]}") from error
+            raise ValueError(
+                f"{folder} cannot take clips of shape {clips.shape}: {error.message.splitlines()[0]}"
+            ) from error
 
     run.model = model  # the signature alone does not keep its variables alive
     return run, horizon

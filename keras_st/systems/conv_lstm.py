@@ -6,6 +6,8 @@ from keras_st.layers import ConvLSTMCell
 from keras_st.models import encoder_forecaster
 from keras_st.specs import ForecastTask, Recipe, Training
 
+TINY_DIGITS = {"frame_size": 16, "num_sequences": 8, "num_test_sequences": 8}
+
 
 def build_conv_lstm(
     task: ForecastTask,
@@ -14,7 +16,7 @@ def build_conv_lstm(
     recurrent_kernel_size: int | None = None,
     peephole: Literal["channel", "full"] | None = None,
     patch: int = 2,
-    forecaster: Literal["shared", "conditioned", "unconditioned"] = "shared",
+    forecaster: Literal["shared", "conditioned", "unconditioned"] = "unconditioned",
     readout: Literal["all", "last"] = "all",
     activation: str = "linear",
     predict_context: bool = False,
@@ -31,9 +33,7 @@ def build_conv_lstm(
         forecaster, readout, activation, predict_context: see `EncoderForecaster`.
     """
     cells = [
-        ConvLSTMCell(
-            2, f, kernel_size, padding="same", recurrent_kernel_size=recurrent_kernel_size, peephole=peephole
-        )
+        ConvLSTMCell(2, f, kernel_size, padding="same", recurrent_kernel_size=recurrent_kernel_size, peephole=peephole)
         for f in filters
     ]
     return encoder_forecaster(
@@ -54,16 +54,16 @@ def conv_lstm() -> Recipe:
     reading notes on the paper); that protocol is not this one. `shi_2015` builds the paper's networks.
     Ours, on generated digits: docs/results/conv_lstm.md.
 
-    Differs: the same cells run on through the horizon and read their own predictions, the output is linear and
-    the loss is the mean squared error; each was measured better here at equal training time.
+    Differs: one level of 64 channels, 3x3 kernels, 2x2 patches; linear output and squared error where the paper
+    has a sigmoid and cross-entropy; Adam where it has RMSProp.
     """
     return Recipe(
         system="conv_lstm",
         builder=build_conv_lstm,
-        data={"name": "moving_mnist"},
+        data={"name": "moving_mnist", "num_sequences": 700},
         model={"filters": (64,), "kernel_size": 3},
-        training=Training(epochs=10, batch_size=8, learning_rate=2e-3),
-        small={"model": {"filters": (4,)}},
+        training=Training(epochs=10, batch_size=8, learning_rate=4e-3),
+        small={"data": TINY_DIGITS, "model": {"filters": (4,)}},
     )
 
 

@@ -105,8 +105,9 @@ def draw_block(digits, seed, frame_size, num_digits, num_frames):
     corner = tf.cast(tf.round(path), tf.int32)  # (BLOCK, num_digits, 2 axes, num_frames)
     # One-hot matrices put every digit row and column where it belongs: exact, and one matrix product for all.
     place = tf.one_hot(corner[..., None] + tf.range(size), frame_size)
-    drawn = tf.einsum("bntiy,bnij,bntjx->bntyx", place[:, :, 0], tf.cast(tf.gather(digits, which), tf.float32),
-                      place[:, :, 1])
+    drawn = tf.einsum(
+        "bntiy,bnij,bntjx->bntyx", place[:, :, 0], tf.cast(tf.gather(digits, which), tf.float32), place[:, :, 1]
+    )
     return tf.cast(tf.reduce_max(drawn, axis=1), tf.uint8)[..., None]
 
 
@@ -140,12 +141,14 @@ def _mnist_digits(root, source):
         raise InputError(f"{path} must be an idx file of 28x28 uint8 images, whole. Received: {error}") from error
 
 
-FONTS = {
-    "train": (
-        "DejaVuSans DejaVuSans-Bold DejaVuSans-Oblique DejaVuSans-BoldOblique DejaVuSansMono DejaVuSansMono-Bold "
-        "DejaVuSerif DejaVuSerif-Bold DejaVuSerif-Italic DejaVuSerif-BoldItalic STIXGeneralBol cmb10 cmss10"
-    ).split(),
-    "test": "DejaVuSansMono-Oblique DejaVuSansMono-BoldOblique STIXGeneral cmr10 cmtt10".split(),
+FONTS = {  # of matplotlib; the test digits come from faces that training never shows
+    "train": [
+        *("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique"),
+        *("DejaVuSansMono", "DejaVuSansMono-Bold"),
+        *("DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic", "DejaVuSerif-BoldItalic"),
+        *("STIXGeneralBol", "cmb10", "cmss10"),
+    ],
+    "test": ["DejaVuSansMono-Oblique", "DejaVuSansMono-BoldOblique", "STIXGeneral", "cmr10", "cmtt10"],
 }
 
 

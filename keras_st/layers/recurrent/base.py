@@ -53,7 +53,7 @@ class RecurrentConvCell(ConfigFromArguments, layers.Layer):
     Gal and Ghahramani 2016), so that dropout costs no extra convolution. Both keep it along the sequence.
     """
 
-    state_names = ("hidden",)
+    state_names: tuple[str, ...] = ("hidden",)
     input_gates = 1
     hidden_gates = 1
 

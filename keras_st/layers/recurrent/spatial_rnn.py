@@ -23,7 +23,7 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
         return_state: bool. Also return the last states.
         go_backwards: bool. Last step first; outputs come in the order they are computed (as Keras).
         stateful: bool. Start from the states in which the previous call ended; needs a static batch and
-            spatial size. `reset_state()` zeroes them.
+            spatial size. `reset_state()` zeroes them. They are non-trainable weights, ahead of the cell's.
         unroll: bool or None. Write the steps out instead of looping: needs a static time axis. None: see
             `keras_st.backend.scan`.
         zero_output_for_mask: bool. Masked steps output zeros, else they repeat the step before.
