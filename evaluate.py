@@ -136,7 +136,7 @@ def test_split(forecaster, horizon):
             f"There is no recipe.yaml beside the model, so its data set is unknown. Received: {forecaster.path}"
         )
     recipe = train.load_recipe(forecaster.recipe)
-    task = dataclasses.replace(recipe.task, horizon_frames=horizon or forecaster.horizon_frames)
+    task = dataclasses.replace(recipe.task, horizon_frames=forecaster.horizon_frames if horizon is None else horizon)
     recipe = dataclasses.replace(recipe, task=task)
     return recipe, train.batches_of(recipe, forecaster.feature, "test")
 

@@ -166,6 +166,19 @@ def build_model(recipe: Recipe, feature):
         model.build({"video": (None, *feature.shape)})
     except ValueError as error:
         raise InputError(str(error)) from error
+    training, needed = recipe.training, make_policy(recipe.training.rollout).input_names
+    if training.context_loss_weight and "context_frames" not in model.compute_output_shape(
+        {"video": (None, *feature.shape)}
+    ):
+        raise InputError(
+            "`context_loss_weight` needs a model that predicts its context (--model.predict_context=true). "
+            f"Received: training.context_loss_weight={training.context_loss_weight}"
+        )
+    if not needed <= model.input_names:
+        raise InputError(
+            f"This rollout needs a model that reads {sorted(needed)}, as --model.forecaster=shared does. "
+            f"Received: training.rollout.policy={training.rollout.policy}"
+        )
     return model
 
 

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import numpy as np
 
@@ -52,9 +53,10 @@ class SavedForecaster:
             return clip.astype("float32") / 255.0
         if clip.dtype not in (np.float32, np.float64, np.float16):
             raise InputError(f"A clip must be uint8 (0..255) or float (0..1). Received: dtype={clip.dtype}")
-        if not np.isfinite(clip).all() or clip.min() < 0 or clip.max() > 1:
-            low, high = np.nanmin(clip), np.nanmax(clip)
-            raise InputError(f"A float clip must be finite and in 0..1. Received: values from {low:.4g} to {high:.4g}")
+        if not (clip.min() >= 0 and clip.max() <= 1):  # false for NaN
+            raise InputError(
+                f"A float clip must be finite and in 0..1. Received: values from {clip.min():.4g} to {clip.max():.4g}"
+            )
         return clip.astype("float32")
 
     def predict(self, clip, horizon=None, batch_size=32):
@@ -80,9 +82,15 @@ class SavedForecaster:
         try:
             parts = [self._run(clips[n : n + batch_size], horizon) for n in range(0, len(clips), batch_size)]
         except ValueError as error:  # the model's own word on sizes it cannot take
-            raise InputError(str(error).split("\n")[0]) from error
+            raise InputError(_own_words(error)) from error
         frames = np.clip(np.concatenate(parts), 0.0, 1.0)
         return frames[0] if single else frames
+
+
+def _own_words(error):
+    """The message of an error that Keras has wrapped in the call's arguments (it sets the original in bold)."""
+    found = re.search(r"\x1b\[1m(.*?)\x1b\[0m", str(error), re.DOTALL)
+    return found.group(1) if found else str(error)
 
 
 def _from_keras(file):

@@ -80,6 +80,14 @@ class Rollout:
     stop_step: int = 50_000
     alpha: float = 5_000.0
 
+    def __post_init__(self):
+        _at_least(self, 0, "start_rate", "changing_rate", "start_step", "stop_step")
+        if self.policy == "reverse" and not (self.stop_step > self.start_step and self.alpha > 0):
+            raise InputError(
+                "Reverse sampling needs `stop_step` above `start_step` and a positive `alpha`. "
+                f"Received: start_step={self.start_step}, stop_step={self.stop_step}, alpha={self.alpha}"
+            )
+
 
 @dataclass(frozen=True)
 class Training:

@@ -47,7 +47,7 @@ def add_rollout(batches, policy, task: ForecastTask, first_step: int, num_steps:
     A flag is 1 with the policy's probability at that step, drawn from (seed, step) alone, so that a resumed run
     draws what the uninterrupted one would have drawn.
     """
-    if not policy.reads_future:
+    if not policy.input_names:
         return batches
     rates = np.stack(policy.rates(np.arange(first_step, first_step + num_steps)), axis=1).astype("float32")
 
@@ -63,7 +63,7 @@ def add_rollout(batches, policy, task: ForecastTask, first_step: int, num_steps:
             "future": targets["frames"],
             "future_flags": draw(rate[1], step, 0, size, task.horizon_frames - 1),
         }
-        if policy.context_is_sampled:
+        if "context_flags" in policy.input_names:
             inputs["context_flags"] = draw(rate[0], step, 1, size, task.context_frames - 1)
         return inputs, targets
 

@@ -11,6 +11,7 @@ record it reads.
 Write from a data set by name: `python -m pipelines.records moving_mnist --out DIR`.
 """
 
+import argparse
 import json
 import os
 import pathlib
@@ -19,10 +20,12 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
+from keras_st import cli
 from keras_st.specs import InputError
 
 SCHEMA_VERSION = 1
 ENCODINGS = ("png", "raw")
+SHUFFLED_AT_ONCE = 1000  # clips in memory, still encoded
 
 
 def encode_clip(clip, encoding="png"):
@@ -124,6 +127,11 @@ def _write_info(folder, spec, counts):
         os.replace(partial, path)
 
 
+def _shuffled(x, key):
+    """A permutation that is a function of `key` alone (a shuffle buffer's seed cannot be a tensor everywhere)."""
+    return tf.random.experimental.stateless_shuffle(x, key)
+
+
 def read_dataset(split: str, *, root: str = "", epoch: int = 0, seed: int = 0, shuffle: bool = True) -> tf.data.Dataset:
     """Clips of the shards in `root`.
 
@@ -132,7 +140,7 @@ def read_dataset(split: str, *, root: str = "", epoch: int = 0, seed: int = 0, s
         root: folder that `write_shards` made.
         epoch: of training; every epoch has another order.
         seed: of the order.
-        shuffle: shuffle the training split (over the whole split).
+        shuffle: shuffle the training split: shards, then clips within `SHUFFLED_AT_ONCE` neighbours.
 
     Returns: `tf.data.Dataset` of dicts: `video` uint8 (T, H, W, C), `id` string, `label` int64 where stored.
 
@@ -158,11 +166,45 @@ def read_dataset(split: str, *, root: str = "", epoch: int = 0, seed: int = 0, s
             f"{folder} must hold the shards of {split!r}. Missing: {missing or 'all'}. Received: root={root}"
         )
     total = sum(counts[name] for name in names)
-    records = tf.data.TFRecordDataset([str(folder / name) for name in names])
+    paths = [str(folder / name) for name in names]
     if split == "train" and shuffle:
-        order = tf.cast(seed, tf.int64) * 1_000_003 + tf.cast(epoch, tf.int64)
-        records = records.shuffle(total, seed=order, reshuffle_each_iteration=False)
+        key = tf.stack([tf.cast(seed, tf.int64), tf.cast(epoch, tf.int64)])
+        chunks = tf.data.TFRecordDataset(_shuffled(tf.constant(paths), key)).batch(SHUFFLED_AT_ONCE)
+        records = chunks.enumerate(1).map(lambda n, chunk: _shuffled(chunk, key + n * 1_000_003)).unbatch()
+    else:
+        records = tf.data.TFRecordDataset(paths)
     clips = records.map(
         lambda r: parse_clip(r, spec["channels"], spec["labelled"]), num_parallel_calls=tf.data.AUTOTUNE
     )
     return clips.apply(tf.data.experimental.assert_cardinality(total))
+
+
+def main(argv):
+    """`python -m pipelines.records NAME --out DIR [--split=S] [--shards=N] [--encoding=raw] [--options a=1 b=2]`."""
+    import yaml
+
+    from pipelines.build import make_dataset
+
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.records", description="Writes a data set as TFRecord shards."
+    )
+    parser.add_argument("name", help="data set")
+    parser.add_argument("--out", required=True, help="folder of the shards")
+    parser.add_argument("--split", default="train")
+    parser.add_argument("--shards", type=int, default=1)
+    parser.add_argument("--encoding", default="png", help="png or raw")
+    parser.add_argument("--options", nargs="*", default=[], metavar="name=value", help="options of the data set")
+    given = cli.parse(parser, argv)
+    options = {}
+    for word in given.options:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise InputError(f"Options are written name=value. Received: {word}")
+        options[name] = yaml.safe_load(value)
+    clips = make_dataset(given.name, given.split, **options).as_numpy_iterator()
+    for path in write_shards(clips, given.out, given.split, given.shards, given.encoding):
+        print(path)
+
+
+if __name__ == "__main__":
+    cli.run(main)

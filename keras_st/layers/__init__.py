@@ -1,5 +1,6 @@
 """Keras layers and cells for data that moves."""
 
+from keras_st.layers.frame_wise import FrameWise
 from keras_st.layers.recurrent.base import RecurrentConvCell
 from keras_st.layers.recurrent.conv_lstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D, ConvLSTMCell
 from keras_st.layers.recurrent.spatial_rnn import SpatialRNN

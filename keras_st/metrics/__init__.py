@@ -1,0 +1,1 @@
+"""Scores: a NumPy function and a streaming metric each."""

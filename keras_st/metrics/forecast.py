@@ -137,7 +137,7 @@ class _FrameMean(keras.metrics.Metric):
     score: Callable
 
     def __init__(self, horizon_frames=None, name=None, **kwargs):
-        super().__init__(name=name or keras.utils.to_snake_case(type(self).__name__), **kwargs)
+        super().__init__(name=name, **kwargs)
         self.horizon_frames = horizon_frames
         shape = () if horizon_frames is None else (horizon_frames,)
         self.total = self.add_variable(shape, "zeros", name="total")

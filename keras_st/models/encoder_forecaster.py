@@ -7,7 +7,7 @@ from keras_st.backend import scan
 from keras_st.layers.config import ConfigFromArguments
 from keras_st.layers.recurrent.spatial_rnn import SpatialRNN
 from keras_st.layers.recurrent.stack import CellStack
-from keras_st.ops.axes import depth_to_space, merge_leading, space_to_depth, split_leading
+from keras_st.ops.axes import check_divisible, depth_to_space, merge_leading, space_to_depth, split_leading
 
 FORECASTERS = ("shared", "conditioned", "unconditioned")
 READOUTS = ("all", "last")
@@ -100,8 +100,17 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
         if forecaster == "unconditioned":
             self.forecaster_layers = [SpatialRNN(cell, return_sequences=True) for cell in self.forecaster_stack.cells]
 
+    @property
+    def input_names(self):
+        """Names of the inputs this form reads."""
+        names = {"video"}
+        if self.forecaster != "unconditioned":
+            names |= {"future", "future_flags"}
+        return names | {"context_flags"} if self.forecaster == "shared" else names
+
     def build(self, input_shape):
         batch, _, height, width, self.channels = _video_shape(input_shape)
+        check_divisible(height, width, self.patch)
         height, width = (size and size // self.patch for size in (height, width))
         shape = (batch, None, height, width, self.patch**2 * self.channels)
         first = (batch, *shape[2:])
@@ -124,6 +133,10 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
         horizon = self.horizon_frames if horizon_frames is None else horizon_frames
         _check_positive("horizon_frames", horizon)
         _video_shape({name: tuple(x.shape) for name, x in inputs.items()})
+        if not self.input_names >= set(inputs):
+            raise ValueError(
+                f"A {self.forecaster} forecaster takes {sorted(self.input_names)}. Received: {sorted(inputs)}"
+            )
         video, future, flags = self._fold(inputs["video"]), None, inputs.get("future_flags")
         if flags is not None:
             future = self._fold(inputs["future"])[:, : horizon - 1]
@@ -156,8 +169,6 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
 
     def _read_with_flags(self, video, flags, training):
         """The context step by step, so that a step may read a prediction in place of its frame."""
-        if self.forecaster != "shared":
-            raise ValueError(f'`context_flags` needs forecaster="shared". Received: forecaster={self.forecaster!r}')
         batch, length, *spatial = ops.shape(video)[:-1]
         states = self.forecaster_stack.get_initial_state(batch, tuple(spatial))
         truth, flags = _prepend_zeros(video[:, 1:]), _prepend_zeros(flags)
@@ -210,6 +221,13 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
 
     def _unfold(self, frames):
         return ops.cast(depth_to_space(frames, self.patch), "float32")
+
+    def compute_output_shape(self, input_shape):
+        batch, length, *frame = _video_shape(input_shape)
+        shapes = {"frames": (batch, self.horizon_frames, *frame)}
+        if self.predict_context:
+            shapes["context_frames"] = (batch, None if length is None else length - 1, *frame)
+        return shapes
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

@@ -19,13 +19,18 @@ def space_to_depth(x, patch):
     if patch == 1:
         return x
     *lead, h, w, c = ops.shape(x)
-    for name, size in (("height", h), ("width", w)):
-        if isinstance(size, int) and size % patch:
-            raise ValueError(f"The {name} of the frames must be a multiple of patch={patch}. Received: {name}={size}")
+    check_divisible(h, w, patch)
     n = len(lead)
     x = ops.reshape(x, (*lead, h // patch, patch, w // patch, patch, c))
     x = ops.transpose(x, (*range(n), n, n + 2, n + 1, n + 3, n + 4))
     return ops.reshape(x, (*lead, h // patch, w // patch, patch * patch * c))
+
+
+def check_divisible(height, width, patch):
+    """Raises ValueError where a known height or width is not a multiple of `patch`."""
+    for name, size in (("height", height), ("width", width)):
+        if isinstance(size, int) and size % patch:
+            raise ValueError(f"The {name} of the frames must be a multiple of patch={patch}. Received: {name}={size}")
 
 
 def depth_to_space(x, patch):

@@ -1,0 +1,1 @@
+"""Losses, schedules and what happens around an epoch."""

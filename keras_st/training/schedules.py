@@ -7,12 +7,13 @@ continues where it stopped. `rates` takes a NumPy array of steps.
 
 import numpy as np
 
+FUTURE = frozenset({"future", "future_flags"})
+
 
 class FreeRunning:
     """The context is read, the forecast feeds on itself."""
 
-    reads_future = False
-    context_is_sampled = False
+    input_names = frozenset()  # of the model, beside `video`
 
     def rates(self, step):
         step = np.asarray(step, np.float64)
@@ -22,7 +23,7 @@ class FreeRunning:
 class TeacherForcing(FreeRunning):
     """Every step reads the truth."""
 
-    reads_future = True
+    input_names = FUTURE
 
     def rates(self, step):
         ones = np.ones_like(np.asarray(step, np.float64))
@@ -35,7 +36,7 @@ class ScheduledSampling(FreeRunning):
     Args: start_rate: eta(0); changing_rate: fall per step (2e-5); stop_step: from here on eta is 0 (50,000).
     """
 
-    reads_future = True
+    input_names = FUTURE
 
     def __init__(self, start_rate=1.0, changing_rate=2e-5, stop_step=50_000):
         self.start_rate, self.changing_rate, self.stop_step = start_rate, changing_rate, stop_step
@@ -53,8 +54,7 @@ class ReverseScheduledSampling(FreeRunning):
     future: 0.5 before `start_step`, falling linearly to 0 at `stop_step`, 0 after.
     """
 
-    reads_future = True
-    context_is_sampled = True
+    input_names = FUTURE | {"context_flags"}
 
     def __init__(self, start_step=25_000, stop_step=50_000, alpha=5_000.0):
         self.start_step, self.stop_step, self.alpha = start_step, stop_step, alpha
@@ -63,8 +63,8 @@ class ReverseScheduledSampling(FreeRunning):
         step = np.asarray(step, np.float64)
         since = np.maximum(step - self.start_step, 0.0)
         context = np.where(step < self.stop_step, 1.0 - 0.5 * np.exp(-since / self.alpha), 1.0)
-        future = 0.5 * np.clip(1.0 - since / (self.stop_step - self.start_step), 0.0, 1.0)
-        return context, future
+        fall = 0.5 * np.clip(1.0 - since / max(self.stop_step - self.start_step, 1), 0.0, 1.0)
+        return context, np.where(step < self.stop_step, fall, 0.0)
 
 
 def make_policy(rollout):

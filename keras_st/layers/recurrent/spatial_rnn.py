@@ -136,7 +136,7 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
     def reset_state(self):
         """Zeroes the carried states of a stateful layer."""
         for variable in self.states or ():
-            variable.assign(ops.zeros_like(variable))
+            variable.assign(ops.zeros_like(variable.value))
 
     reset_states = reset_state
 

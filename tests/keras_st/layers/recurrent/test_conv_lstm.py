@@ -11,6 +11,8 @@ from tests.reference.recurrent import conv_lstm_step, sigmoid
 
 KERAS = {1: keras.layers.ConvLSTM1D, 2: keras.layers.ConvLSTM2D, 3: keras.layers.ConvLSTM3D}
 OURS = {1: st.ConvLSTM1D, 2: st.ConvLSTM2D, 3: st.ConvLSTM3D}
+JAX = keras.backend.backend() == "jax"
+ATOL = 1e-6 if JAX else 1e-10  # XLA's float64 tanh is good to 1.3e-7 on CPU
 SIZES = {1: (7,), 2: (7, 6), 3: (4, 5, 6)}
 
 
@@ -40,8 +42,8 @@ def test_step_equals_the_numpy_witness(rng, peephole, kwargs, batch):
     want_h, want_c = conv_lstm_step(
         x, h, c, w, stride=kwargs.get("strides", 1), dilation=kwargs.get("dilation_rate", 1)
     )
-    np.testing.assert_allclose(numpy(new_h), want_h, atol=1e-10)
-    np.testing.assert_allclose(numpy(new_c), want_c, atol=1e-10)
+    np.testing.assert_allclose(numpy(new_h), want_h, atol=ATOL)
+    np.testing.assert_allclose(numpy(new_c), want_c, atol=ATOL)
     np.testing.assert_array_equal(numpy(output), numpy(new_h))
 
 
@@ -57,9 +59,9 @@ def test_layer_equals_the_numpy_witness_over_time(rng):
     w = dict(zip(("kernel", "recurrent_kernel", "bias", "peephole"), layer.get_weights()))
     for t in range(5):
         h, c = conv_lstm_step(x[:, t], h, c, w)
-        np.testing.assert_allclose(numpy(outputs[:, t]), h, atol=1e-10)
-    np.testing.assert_allclose(numpy(last_h), h, atol=1e-10)
-    np.testing.assert_allclose(numpy(last_c), c, atol=1e-10)
+        np.testing.assert_allclose(numpy(outputs[:, t]), h, atol=ATOL)
+    np.testing.assert_allclose(numpy(last_h), h, atol=ATOL)
+    np.testing.assert_allclose(numpy(last_c), c, atol=ATOL)
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
@@ -75,7 +77,7 @@ def test_layer_equals_the_numpy_witness_over_time(rng):
         {"unit_forget_bias": False, "kernel_size": 2, "padding": "same"},
     ],
 )
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("masked", [False] if JAX else [False, True])  # with a mask Keras's own layer raises on JAX
 def test_v1_1_equals_keras_under_copied_weights(rng, rank, kwargs, masked):
     kwargs = {"filters": 4, "kernel_size": 3, "return_sequences": True, "return_state": True, **kwargs}
     theirs, ours = KERAS[rank](**kwargs), OURS[rank](**kwargs)
@@ -247,7 +249,7 @@ def test_input_less_cell_reads_batch_and_time_only(rng):
     h, c = states
     for t in range(4):
         h, c = conv_lstm_step(None, h, c, w)
-        np.testing.assert_allclose(numpy(outputs[:, t]), h, atol=1e-10)
+        np.testing.assert_allclose(numpy(outputs[:, t]), h, atol=ATOL)
 
 
 @pytest.mark.parametrize("where", ["dropout", "recurrent_dropout"])

@@ -1,0 +1,83 @@
+"""The one list of cells, layers and models that every conformance test runs over, at toy size.
+
+`make()` builds a fresh object; `shape` is the shape of its input (a dict for models), batch 2.
+"""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from keras_st import layers
+from keras_st.models import encoder_forecaster
+
+B, T, H, W, C = 2, 4, 6, 8, 2
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    make: object
+    shape: object
+    params: int  # closed form, written out
+    states: bool = True  # is run with return_state, and every state must change over two steps
+
+    def inputs(self, seed=0, batch=None):
+        rng = np.random.default_rng(seed)
+
+        def draw(shape):
+            return rng.random((batch or shape[0], *shape[1:])).astype("float32")
+
+        return {k: draw(s) for k, s in self.shape.items()} if isinstance(self.shape, dict) else draw(self.shape)
+
+
+def rnn(cell, **kwargs):
+    return layers.SpatialRNN(cell, return_sequences=True, **kwargs)
+
+
+def conv_lstm(f=3, rank=2, k=3, **kwargs):
+    return layers.ConvLSTMCell(rank, f, k, padding="same", **kwargs)
+
+
+def forecaster(**kwargs):
+    return encoder_forecaster([conv_lstm(), conv_lstm(4)], horizon_frames=3, patch=2, **kwargs)
+
+
+def lstm(kx, cin, f, kh=None):
+    return 4 * f * (kx * cin + (kh or kx) * f + 1)
+
+
+CLIP = (B, T, H, W, C)
+ENCODER = lstm(9, 8, 3) + lstm(9, 3, 4)
+HEAD = 7 * 8 + 8
+CASES = [
+    Case("ConvLSTM1D", lambda: rnn(conv_lstm(rank=1)), (B, T, W, C), lstm(3, C, 3)),
+    Case("ConvLSTM2D", lambda: rnn(conv_lstm()), CLIP, lstm(9, C, 3)),
+    Case("ConvLSTM3D", lambda: rnn(conv_lstm(rank=3)), (B, T, 4, H, W, C), lstm(27, C, 3)),
+    Case("ConvLSTM2D-layer", lambda: layers.ConvLSTM2D(3, 3, return_sequences=True), CLIP, lstm(9, C, 3)),
+    Case("ConvLSTM2D-channel", lambda: rnn(conv_lstm(peephole="channel")), CLIP, lstm(9, C, 3) + 9),
+    Case("ConvLSTM2D-full", lambda: rnn(conv_lstm(peephole="full")), CLIP, lstm(9, C, 3) + 9 * H * W),
+    Case(
+        "ConvLSTM2D-kernels",
+        lambda: rnn(conv_lstm(k=5, recurrent_kernel_size=3, recurrent_dilation_rate=2)),
+        CLIP,
+        lstm(25, C, 3, 9),
+    ),
+    Case("CellStack", lambda: rnn(layers.CellStack([conv_lstm(), conv_lstm(4)])), CLIP, lstm(9, C, 3) + lstm(9, 3, 4)),
+    Case("FrameWise", lambda: layers.FrameWise(keras.layers.Dense(5)), CLIP, C * 5 + 5, states=False),
+    Case("forecaster-shared", lambda: forecaster(predict_context=True), {"video": CLIP}, ENCODER + HEAD, states=False),
+    Case(
+        "forecaster-conditioned",
+        lambda: forecaster(forecaster="conditioned"),
+        {"video": CLIP},
+        2 * ENCODER + HEAD,
+        states=False,
+    ),
+    Case(
+        "forecaster-unconditioned",
+        lambda: forecaster(forecaster="unconditioned"),
+        {"video": CLIP},
+        2 * ENCODER - 9 * 8 * 12 + HEAD,
+        states=False,
+    ),
+]

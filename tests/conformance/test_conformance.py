@@ -1,0 +1,178 @@
+"""What every cell, layer and model must do, on every backend."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_st.layers.config import constructor_arguments
+from tests.conformance.cases import CASES
+
+RECURRENT = [case for case in CASES if case.states]
+
+
+def numpy(x):
+    return {k: ops.convert_to_numpy(v) for k, v in x.items()} if isinstance(x, dict) else ops.convert_to_numpy(x)
+
+
+def assert_close(a, b, atol=1e-5):
+    a, b = numpy(a), numpy(b)
+    for x, y in [(a[k], b[k]) for k in a] if isinstance(a, dict) else [(a, b)]:
+        np.testing.assert_allclose(x, y, atol=atol)
+
+
+def built(case, seed=0):
+    keras.utils.set_random_seed(seed)
+    layer = case.make()
+    layer(case.inputs())
+    return layer
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case.name)
+def case(request):
+    return request.param
+
+
+def test_parameter_count_is_the_closed_form(case):
+    assert built(case).count_params() == case.params
+
+
+def test_symbolic_output_shape_is_the_eager_one(case):
+    layer = built(case)
+    if isinstance(case.shape, dict):
+        symbolic = layer.compute_output_shape(case.shape)
+        assert {k: tuple(s) for k, s in symbolic.items()} == {
+            k: v.shape for k, v in numpy(layer(case.inputs())).items()
+        }
+    else:
+        symbolic = layer(keras.KerasTensor((None, None, *case.shape[2:])))
+        eager = numpy(layer(case.inputs())).shape
+        assert tuple(symbolic.shape) == (None, None, *eager[2:])
+
+
+def test_predict_equals_the_eager_call(case):
+    layer = built(case)
+    if isinstance(case.shape, dict):
+        model = layer
+    else:
+        x = keras.Input((None, *case.shape[2:]))
+        model = keras.Model(x, layer(x))
+    assert_close(model.predict(case.inputs(1), verbose=0), layer(case.inputs(1)))
+
+
+def test_save_and_load_keep_the_outputs(case, tmp_path):
+    layer = built(case)
+    if isinstance(case.shape, dict):
+        model = layer
+    else:
+        x = keras.Input((None, *case.shape[2:]))
+        model = keras.Model(x, layer(x))
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert_close(again(case.inputs(2)), model(case.inputs(2)), atol=1e-6)
+
+
+def test_config_holds_every_argument_and_rebuilds(case):
+    layer = built(case)
+    config = layer.get_config()
+    own = set(constructor_arguments(type(layer)))
+    if "cell" not in config:
+        own -= {"cell"}
+    assert own <= set(config)
+    assert type(layer).from_config(config).get_config() == config
+
+
+def test_every_weight_gets_a_gradient(case):
+    layer = built(case)
+    inputs = case.inputs(3)
+    rng = np.random.default_rng(4)
+    layer.set_weights([w + 0.1 * rng.standard_normal(w.shape).astype(w.dtype) for w in layer.get_weights()])
+
+    def loss():
+        outputs = layer(inputs)
+        parts = outputs.values() if isinstance(outputs, dict) else [outputs]
+        return sum(ops.mean(ops.square(part)) for part in parts)
+
+    for weight, gradient in zip(layer.trainable_variables, gradients(loss, layer.trainable_variables)):
+        assert gradient is not None, weight.path
+        assert np.abs(gradient).max() > 0, weight.path
+
+
+def gradients(loss, variables):
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            value = loss()
+        return [g if g is None else g.numpy() for g in tape.gradient(value, [v.value for v in variables])]
+    if keras.backend.backend() == "torch":
+        value = loss()
+        value.backward()
+        return [v.value.grad if v.value.grad is None else v.value.grad.cpu().numpy() for v in variables]
+    import jax
+
+    def stateless(values):
+        with keras.StatelessScope(state_mapping=zip(variables, values)):
+            return loss()
+
+    return [np.asarray(g) for g in jax.grad(stateless)([v.value for v in variables])]
+
+
+@pytest.mark.parametrize("case", RECURRENT, ids=lambda case: case.name)
+def test_every_state_changes_at_both_of_two_steps(case):
+    layer = built(case)
+    cell, x = layer.cell, case.inputs(5)
+    states = layer.get_initial_state(len(x), case.shape[2:-1])
+    for t in range(2):
+        _, new_states = cell(x[:, t], states)
+        for name, old, new in zip(cell.state_names, states, new_states):
+            assert np.abs(numpy(new) - numpy(old)).max() > 1e-6, (name, t)
+            assert new.shape == old.shape and new.shape[0] == len(x)
+        states = new_states
+
+
+def test_one_clip_alone_equals_itself_in_a_batch(case):
+    layer = built(case)
+    both = case.inputs(6)
+    one = {k: v[1:] for k, v in both.items()} if isinstance(both, dict) else both[1:]
+    batched, alone = numpy(layer(both)), numpy(layer(one))
+    if isinstance(both, dict):
+        batched, alone = batched["frames"], alone["frames"]
+    np.testing.assert_allclose(alone[0], batched[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("case", RECURRENT, ids=lambda case: case.name)
+def test_causal_or_context_only(case):
+    """No output of a step may depend on a later input step."""
+    layer = built(case)
+    x = case.inputs(7)
+    before = numpy(layer(x))
+    x[:, -1] += 1.0
+    after = numpy(layer(x))
+    np.testing.assert_array_equal(after[:, :-1], before[:, :-1])
+    assert np.abs(after[:, -1] - before[:, -1]).max() > 1e-6
+
+
+def test_mixed_precision_is_finite_and_close(case):
+    keras.utils.set_random_seed(0)
+    plain = built(case)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        mixed = case.make()
+        mixed(case.inputs())
+    finally:
+        keras.config.set_dtype_policy("float32")
+    mixed.set_weights(plain.get_weights())
+    got, want = numpy(mixed(case.inputs(8))), numpy(plain(case.inputs(8)))
+    got, want = (x["frames"] if isinstance(x, dict) else x for x in (got, want))
+    assert np.isfinite(got.astype("float32")).all()
+    np.testing.assert_allclose(got.astype("float32"), want, atol=0.05)
+
+
+def test_a_layer_may_be_used_twice(case):
+    layer = built(case)
+    a, b = case.inputs(9), case.inputs(10)
+    first, second, again = numpy(layer(a)), numpy(layer(b)), numpy(layer(a))
+    assert_close(first, again, atol=0)
+    first, second = (x["frames"] if isinstance(x, dict) else x for x in (first, second))
+    assert np.abs(first - second).max() > 0

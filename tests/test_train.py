@@ -1,0 +1,246 @@
+"""train.py: the run folder, every option, killing and resuming."""
+
+import csv
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+import train
+from keras_st import cli, saved
+from keras_st.specs import InputError
+from tests.conftest import ROOT, TINY
+
+SMALL = [*TINY, "--training.epochs=3"]
+
+
+def run_train(folder, *words, base=TINY):
+    train.main([*base, f"--runs={folder / 'runs'}", f"--saved_models={folder / 'served'}", *words])
+    return max((folder / "runs" / "conv_lstm").iterdir(), key=os.path.getmtime)
+
+
+def weights(run):
+    import keras
+
+    return keras.saving.load_model(run / "model.keras").get_weights()
+
+
+def test_run_folder_holds_what_the_design_says(tiny_run):
+    run, served = tiny_run
+    assert {p.name for p in run.iterdir()} >= {
+        *("recipe.yaml", "environment.json", "features.json", "history.csv", "metrics.json", "model.keras"),
+        *("checkpoint", "evaluation"),
+    }
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    assert recipe["system"] == "conv_lstm" and recipe["data"]["frame_size"] == 16 and recipe["model"]["filters"] == [4]
+    environment = json.loads((run / "environment.json").read_text())
+    assert {"command", "commit", "hardware", "keras", "backend"} <= environment.keys()
+    history = list(csv.DictReader((run / "history.csv").open()))
+    assert len(history) == 1 and float(history[0]["loss"]) > 0 and float(history[0]["val_loss"]) > 0
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert set(metrics["forecasts"]) == {"conv_lstm", "last_frame", "black", "context_mean"}
+    assert len(metrics["forecasts"]["conv_lstm"]["mse_per_pixel"]["per_lead_time"]) == 3
+    assert metrics["seed"] == 0 and metrics["environment"]["commit"] == environment["commit"]
+
+
+def test_a_second_run_stands_beside_the_first(tmp_path):
+    first = run_train(tmp_path)
+    second = run_train(tmp_path)
+    assert first != second
+    assert sorted(p.name for p in (tmp_path / "served" / "conv_lstm").iterdir()) == ["1", "2"]
+    for a, b in zip(weights(first), weights(second)):  # same seed, same weights
+        np.testing.assert_array_equal(a, b)
+
+
+def test_killed_and_resumed_equals_uninterrupted(tmp_path):
+    """The process is killed in its second epoch; what resumes must end with the same weights and history."""
+    whole = run_train(
+        tmp_path / "whole", "--training.rollout.policy=scheduled", "--model.forecaster=shared", base=SMALL
+    )
+    words = [*SMALL, "--training.rollout.policy=scheduled", "--model.forecaster=shared"]
+    code = (
+        "import keras, os, sys, train\n"
+        "class Kill(keras.callbacks.Callback):\n"
+        "    def on_train_batch_end(self, batch, logs=None):\n"
+        "        if self.model.optimizer.iterations == 3: os._exit(9)\n"
+        "callbacks = train.progress_callbacks\n"
+        "train.progress_callbacks = lambda *a: [*callbacks(*a), Kill()]\n"
+        "train.main(sys.argv[1:])\n"
+    )
+    folders = [f"--runs={tmp_path / 'runs'}", f"--saved_models={tmp_path / 'served'}"]
+    killed = subprocess.run([sys.executable, "-c", code, *words, *folders], cwd=ROOT)
+    assert killed.returncode == 9
+    (run,) = (tmp_path / "runs" / "conv_lstm").iterdir()
+    assert not (run / "model.keras").exists() and len(list((run / "checkpoint").iterdir())) == 1
+    train.main([f"--resume={run}", f"--saved_models={tmp_path / 'served'}"])
+    for a, b in zip(weights(whole), weights(run)):
+        np.testing.assert_array_equal(a, b)
+    assert (run / "history.csv").read_text() == (whole / "history.csv").read_text()
+    with pytest.raises(InputError, match="complete"):
+        train.main([f"--resume={run}"])
+
+
+SHARED = "--model.forecaster=shared "
+SCHEDULED = SHARED + "--training.rollout.policy=scheduled "
+REVERSE = SHARED + "--training.rollout.policy=reverse --training.rollout.stop_step=2 "
+EFFECTS = [  # (options of both runs, what is compared with them, options changed, what must differ)
+    ("", "", "--data.frame_size=24", "data"),
+    ("", "", "--data.num_digits=1", "data"),
+    ("", "", "--data.root=$KERAS_ST_DATA/mnist", "data"),
+    ("", "", "--data.num_sequences=4", "weights"),
+    ("", "", "--data.num_test_sequences=6", "scores"),
+    ("", "", "--task.context_frames=5", "data"),
+    ("", "", "--task.horizon_frames=2", "scores"),
+    ("", "", "--model.filters=[3,2]", "weights"),
+    ("", "", "--model.kernel_size=5", "weights"),
+    ("", "", "--model.recurrent_kernel_size=5", "weights"),
+    ("", "", "--model.peephole=channel", "weights"),
+    ("", "", "--model.patch=4", "weights"),
+    ("", "", "--model.forecaster=conditioned", "weights"),
+    ("--model.filters=[4,4]", "", "--model.readout=last", "weights"),
+    ("", "", "--model.activation=sigmoid", "scores"),
+    ("", "", "--training.epochs=2", "weights"),
+    ("", "", "--training.batch_size=3", "weights"),
+    ("", "", "--training.learning_rate=0.1", "weights"),
+    ("", "", "--training.warmup_fraction=0.9", "weights"),
+    ("", "", "--training.clip_norm=0.00001", "weights"),
+    ("", "", "--training.loss=l1_l2", "weights"),
+    ("", "", "--training.seed=1", "weights"),
+    (SHARED + "--model.predict_context=true", "", "--training.context_loss_weight=0.5", "weights"),
+    (SHARED, "", "--training.rollout.policy=teacher", "weights"),
+    (SCHEDULED, "", "--training.rollout.start_rate=0.1", "weights"),
+    (SCHEDULED, "", "--training.rollout.changing_rate=0.9", "weights"),
+    (SCHEDULED, "", "--training.rollout.stop_step=0", "weights"),
+    (REVERSE, "--training.rollout.start_step=1", "--training.rollout.start_step=0", "weights"),
+    (REVERSE + "--training.rollout.start_step=0", "", "--training.rollout.alpha=0.1", "weights"),
+]
+NO_EFFECT_ON_FIT = {"--data.name", "--system", "--config", "--print_config", "--resume", "--runs", "--saved_models"}
+
+
+def trace(words):
+    """What a command line leads to: first batch, weights after two steps, test forecasts."""
+    recipe, _ = train.parse(words)
+    feature, steps = train.examine(recipe)
+    model = train.build_model(recipe, feature)
+    train.compile_model(model, recipe.training, steps)
+    batches = list(train.training_batches(recipe, feature, 0, steps))
+    for inputs, targets in batches:
+        model.train_on_batch(inputs, targets)
+    test = list(train.batches_of(recipe, feature, "test"))
+    frames = np.concatenate([model(inputs)["frames"] for inputs, _ in test])
+    return {"data": [batches[0][0]["video"].numpy()], "weights": model.get_weights(), "scores": [frames]}
+
+
+def differs(a, b):
+    return [x.shape for x in a] != [y.shape for y in b] or any(np.abs(x - y).max() > 1e-9 for x, y in zip(a, b))
+
+
+@pytest.fixture(scope="module")
+def traces():
+    """Traces of base command lines, each made once."""
+    made = {}
+
+    def of(words):
+        if tuple(words) not in made:
+            made[tuple(words)] = trace(words)
+        return made[tuple(words)]
+
+    return of
+
+
+@pytest.mark.parametrize("common, base, changed, what", EFFECTS, ids=lambda p: p.split("=")[0])
+def test_every_option_has_an_effect(common, base, changed, what, traces, request):
+    if "KERAS_ST_DATA" in changed:
+        request.getfixturevalue("mnist_folder")
+    before = traces([*TINY, *common.split(), *base.split()])
+    after = trace([*TINY, *common.split(), *changed.split()])
+    assert differs(after[what], before[what])
+
+
+def test_no_option_is_forgotten():
+    _, parser = train.make_parser(None, None, {})
+    known = {option for action in parser._actions for option in action.option_strings if option.startswith("--")}
+    words = " ".join(" ".join(row[:3]) for row in EFFECTS).split()
+    tested = {word.split("=")[0] for word in words}
+    groups = {"--training.rollout", "--task", "--training", "--model", "--data", "--help"}
+    assert {o for o in known if not o.endswith("+")} - tested - NO_EFFECT_ON_FIT - groups == set()
+
+
+def test_config_files_and_overrides(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        train.main([*TINY, "--training.epochs=7", "--print_config"])
+    config = tmp_path / "run.yaml"
+    config.write_text(capsys.readouterr().out)
+    recipe, _ = train.parse([f"--config={config}", "--training.batch_size=2"])
+    assert recipe.training.epochs == 7 and recipe.training.batch_size == 2 and recipe.data["frame_size"] == 16
+
+
+def test_records_can_be_trained_on(tmp_path):
+    from pipelines import records
+
+    for split, count in (
+        ("train", "num_sequences"),
+        ("validation", "num_test_sequences"),
+        ("test", "num_test_sequences"),
+    ):
+        options = ["frame_size=16", "num_frames=9", f"{count}=5"]
+        records.main(["moving_mnist", "--out", str(tmp_path / "shards"), f"--split={split}", "--options", *options])
+    words = [word for word in TINY if "data." not in word]
+    run = run_train(tmp_path, "--data.name=records", f"--data.root={tmp_path / 'shards'}", base=words)
+    assert saved.load(run).predict(np.zeros((4, 16, 16, 1), "uint8")).shape == (3, 16, 16, 1)
+
+
+BAD = {
+    "conv_lst": "did you mean 'conv_lstm'",
+    "--training.epoch=3": "did you mean --training.epochs",
+    "--model.filter=3": "did you mean --model.filters",
+    "--training.epochs=x": "training.epochs",
+    "--training.epochs=0": "epochs=0",
+    "--training.batch_size=0": "batch_size=0",
+    "--training.learning_rate=-1": "learning_rate=-1",
+    "--training.loss=mes": "Expected",
+    "--model.filters=3": "model.filters",
+    "--model.filters=[0]": "filters=0",
+    "--model.peephole=dense": "Expected",
+    "--model.patch=5": "patch=5",
+    "--data.name=moving_mnst": "did you mean 'moving_mnist'",
+    "--data.frame_size=2": "frame_size=2",
+    "--data.root=/nowhere": "train-images-idx3-ubyte",
+    "--task.horizon_frames=0": "horizon_frames=0",
+    "--resume=/nowhere": "/nowhere/recipe.yaml",
+    "--config=/nowhere.yaml": "/nowhere.yaml",
+    "--training.context_loss_weight=1": "context_loss_weight=1",
+    "--training.rollout.policy=teacher": "policy=teacher",
+    "--training.rollout.start_rate=-1": "start_rate=-1",
+}
+
+
+@pytest.mark.parametrize("word", BAD)
+def test_mistakes_are_one_line_and_exit_2_and_leave_nothing(word, tmp_path, capfd):
+    with pytest.raises(SystemExit) as stop:
+        cli.run(train.main, [word, f"--runs={tmp_path / 'runs'}", f"--saved_models={tmp_path / 'served'}"])
+    lines = capfd.readouterr().err.strip().splitlines()
+    assert stop.value.code == 2 and len(lines) == 1 and lines[0].startswith("error: ") and BAD[word] in lines[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_config_files(tmp_path):
+    for text, word in (("[1, 2]", "mapping"), ("a: [", "YAML"), ("training:\n  epohcs: 3\n", "epohcs")):
+        (tmp_path / "bad.yaml").write_text(text)
+        with pytest.raises(InputError, match=word):
+            train.parse([f"--config={tmp_path / 'bad.yaml'}"])
+    with pytest.raises(InputError, match="own recipe"):
+        train.parse(["--resume=/nowhere", "--training.epochs=3"])
+
+
+def test_paths_under_the_data_folder_are_stored_with_the_variable(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_ST_DATA", str(tmp_path))
+    (tmp_path / "mnist").mkdir()
+    recipe, _ = train.parse([f"--data.root={tmp_path / 'mnist'}"])
+    assert recipe.data["root"] == "$KERAS_ST_DATA/mnist"
+    assert cli.with_variable(str(pathlib.Path(tmp_path).parent)) == str(pathlib.Path(tmp_path).parent)
