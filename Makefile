@@ -1,22 +1,38 @@
 # Every target makes the virtual environment it needs, so that it is the only command to run.
 PYTHON ?= python3.11
-VENV = .venv
-BIN = $(VENV)/bin
+BIN = .venv/bin
+BACKENDS = .venv-backends/bin
+PYTEST = -m pytest -n 2
 
-.PHONY: demo test test-backends lint bench clean
+.PHONY: help demo test test-backends lint
 
-$(VENV)/ready: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable ".[test,lint]"
-	touch $@
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /: /'
 
-demo: $(VENV)/ready  ## train, evaluate and export the default forecaster
+demo: .venv/ready  ## train the default forecaster for about three minutes, evaluate it, export it
 	$(BIN)/python train.py
 
-test: $(VENV)/ready  ## every test on the TensorFlow backend
-	$(BIN)/python -m pytest -n 2
+test: .venv/ready  ## every test, TensorFlow backend
+	$(BIN)/python $(PYTEST)
 
-lint: $(VENV)/ready
+test-backends: .venv-backends/ready  ## layers and models on the JAX and PyTorch backends
+	KERAS_BACKEND=jax JAX_ENABLE_X64=1 $(BACKENDS)/python $(PYTEST) tests/conformance tests/keras_st/layers tests/keras_st/models tests/keras_st/ops
+	KERAS_BACKEND=torch $(BACKENDS)/python $(PYTEST) tests/conformance tests/keras_st/layers tests/keras_st/models tests/keras_st/ops
+
+lint: .venv/ready  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable ".[test,lint]"
+	touch $@
+
+# A PyTorch that is installed already (a CPU build, say) is reused: put its version in TORCH.
+TORCH ?= torch==2.13.0
+.venv-backends/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-backends
+	$(BACKENDS)/python -m pip install --quiet "$(TORCH)"
+	$(BACKENDS)/python -m pip install --quiet --editable ".[test,jax,torch]"
+	touch $@

@@ -13,7 +13,7 @@ FUTURE = frozenset({"future", "future_flags"})
 class FreeRunning:
     """The context is read, the forecast feeds on itself."""
 
-    input_names = frozenset()  # of the model, beside `video`
+    input_names: frozenset[str] = frozenset()  # of the model, beside `video`
 
     def rates(self, step):
         step = np.asarray(step, np.float64)
