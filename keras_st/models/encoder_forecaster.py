@@ -38,7 +38,7 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
             (`predict_context=True` only).
 
     Args:
-        cells: list of cells, lowest first.
+        cells: list of cells, lowest first; or a `CellStack`, `ZigZagStack` or other stack of cells.
         horizon_frames: int. Frames to forecast where a call does not say.
         forecaster: "shared", "conditioned" or "unconditioned".
         patch: int. Side of the square of pixels folded into channels.
@@ -80,25 +80,32 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
             raise ValueError(f'`predict_context` needs forecaster="shared". Received: forecaster={forecaster!r}')
         _check_positive("horizon_frames", horizon_frames)
         _check_positive("patch", patch)
-        self.cells = list(cells)
+        self.cells = cells if isinstance(cells, CellStack) else list(cells)
+        stack = cells if isinstance(cells, CellStack) else CellStack(cells)
+        if predict_context and readout == "all" and not stack.independent_levels:
+            raise ValueError(
+                f'`predict_context` of a `{type(stack).__name__}` needs readout="last". Received: readout={readout!r}'
+            )
         self.horizon_frames = horizon_frames
         self.forecaster = forecaster
         self.patch = patch
         self.readout = readout
         self.activation = activation
         self.predict_context = predict_context
-        last = len(self.cells) - 1
+        levels = _levels(stack)
         self.encoder = [
-            SpatialRNN(cell, return_sequences=n < last or predict_context, return_state=True)
-            for n, cell in enumerate(self.cells)
+            SpatialRNN(level, return_sequences=predict_context or level is not levels[-1], return_state=True)
+            for level in levels
         ]
         if forecaster == "shared":
-            self.forecaster_stack = CellStack(self.cells)
+            self.forecaster_stack = stack
         else:
-            own = [_copy(cell, use_input=forecaster == "conditioned" or n > 0) for n, cell in enumerate(self.cells)]
-            self.forecaster_stack = CellStack(own)
+            own = [_copy(cell, use_input=forecaster == "conditioned" or n > 0) for n, cell in enumerate(stack.cells)]
+            self.forecaster_stack = type(stack)(own)
         if forecaster == "unconditioned":
-            self.forecaster_layers = [SpatialRNN(cell, return_sequences=True) for cell in self.forecaster_stack.cells]
+            self.forecaster_layers = [
+                SpatialRNN(level, return_sequences=True) for level in _levels(self.forecaster_stack)
+            ]
 
     @property
     def input_names(self):
@@ -164,8 +171,10 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
         for layer in self.encoder:
             sequence, *own = layer(sequence, training=training)
             states += own
-            hidden.append(sequence if self.predict_context else own[0][:, None])
-        return (self._decode(hidden) if self.forecaster == "shared" else None), states
+            hidden.append(sequence)
+        if self.forecaster != "shared":
+            return None, states
+        return self._decode(hidden if self.predict_context else self._hidden(states)), states
 
     def _read_with_flags(self, video, flags, training):
         """The context step by step, so that a step may read a prediction in place of its frame."""
@@ -178,7 +187,8 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
         """The forecast of a stack that reads nothing, level by level."""
         batch, _, height, width, _ = ops.shape(video)
         sequence, hidden = ops.zeros((batch, horizon, height, width, 0), dtype=video.dtype), []
-        for layer, own in zip(self.forecaster_layers, self.forecaster_stack.split_states(states)):
+        for layer in self.forecaster_layers:
+            own, states = states[: len(layer.cell.state_names)], states[len(layer.cell.state_names) :]
             sequence = layer(sequence, initial_state=own, training=training)
             hidden.append(sequence)
         return self._decode(hidden)
@@ -202,13 +212,17 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
                 truth, flag = xs
                 frame = flag * truth + (1 - flag) * frame
             _, states = stack.step(stack.project_sequence(frame[None], noise)[0], states, noise)
-            frame = self._decode([own[0][:, None] for own in stack.split_states(states)])[:, 0]
+            frame = self._decode(self._hidden(states))[:, 0]
             return [frame, *states], [frame]
 
         if length == 0:
             return prediction[:, None][:, :0], states
         (_, *states), frames = scan(step, [prediction, *states], xs, length, [self.compute_dtype])
         return ops.swapaxes(frames[0], 0, 1), states
+
+    def _hidden(self, states):
+        """Every level's hidden state, the first of its own, as a sequence of one step."""
+        return [own[0][:, None] for own in self.forecaster_stack.split_states(states)]
 
     def _decode(self, hidden):
         """Hidden maps of every level (B, T, h, w, F) to folded frames (B, T, h, w, P)."""
@@ -231,13 +245,18 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        cells = [keras.saving.deserialize_keras_object(cell, custom_objects) for cell in config["cells"]]
+        cells = keras.saving.deserialize_keras_object(config["cells"], custom_objects)
         return cls(**{**config, "cells": cells})
 
 
 def encoder_forecaster(cells, **kwargs):
     """`EncoderForecaster(cells, **kwargs)`: frames of a context in, the frames that follow out."""
     return EncoderForecaster(cells, **kwargs)
+
+
+def _levels(stack):
+    """What runs one after the other over a known sequence: the cells, or the stack where they depend on each other."""
+    return stack.cells if stack.independent_levels else [stack]
 
 
 def _copy(cell, use_input):

@@ -39,12 +39,28 @@ def conv_lstm(f=3, rank=2, k=3, **kwargs):
     return layers.ConvLSTMCell(rank, f, k, padding="same", **kwargs)
 
 
+def conv_gru(f=3, rank=2, k=3, **kwargs):
+    return layers.ConvGRUCell(rank, f, k, padding="same", **kwargs)
+
+
+def st_lstm(f=3, k=3, **kwargs):
+    return layers.STLSTMCell(2, f, k, **kwargs)
+
+
 def forecaster(**kwargs):
     return encoder_forecaster([conv_lstm(), conv_lstm(4)], horizon_frames=3, patch=2, **kwargs)
 
 
 def lstm(kx, cin, f, kh=None):
     return 4 * f * (kx * cin + (kh or kx) * f + 1)
+
+
+def gru(k, cin, f):
+    return 3 * f * (k * cin + k * f + 1)
+
+
+def st(k, cin, f):
+    return k * f * (7 * cin + 4 * f + 3 * f + 2 * f) + 2 * f * f
 
 
 CLIP = (B, T, H, W, C)
@@ -64,6 +80,15 @@ CASES = [
         lstm(25, C, 3, 9),
     ),
     Case("CellStack", lambda: rnn(layers.CellStack([conv_lstm(), conv_lstm(4)])), CLIP, lstm(9, C, 3) + lstm(9, 3, 4)),
+    Case("ConvGRU1D", lambda: rnn(conv_gru(rank=1)), (B, T, W, C), gru(3, C, 3)),
+    Case("ConvGRU2D", lambda: rnn(conv_gru()), CLIP, gru(9, C, 3)),
+    Case("ConvGRU3D", lambda: rnn(conv_gru(rank=3)), (B, T, 4, H, W, C), gru(27, C, 3)),
+    Case("ConvGRU2D-layer", lambda: layers.ConvGRU2D(3, 3, return_sequences=True), CLIP, gru(9, C, 3)),
+    Case("ConvGRU2D-after", lambda: rnn(conv_gru(reset_after=True, update_gate="old")), CLIP, gru(9, C, 3)),
+    Case("ConvGRU2D-lower", lambda: rnn(conv_gru(lower_filters=1)), CLIP, gru(9, C - 1, 3) + 9 * 2 * 3),
+    Case("STLSTM", lambda: rnn(st_lstm()), CLIP, st(9, C, 3)),
+    Case("STLSTM-norm", lambda: rnn(st_lstm(norm=True)), CLIP, st(9, C, 3) + 2 * 15 * 3),
+    Case("ZigZagStack", lambda: rnn(layers.ZigZagStack([st_lstm(), st_lstm()])), CLIP, st(9, C, 3) + st(9, 3, 3)),
     Case("FrameWise", lambda: layers.FrameWise(keras.layers.Dense(5)), CLIP, C * 5 + 5, states=False),
     Case("forecaster-shared", lambda: forecaster(predict_context=True), {"video": CLIP}, ENCODER + HEAD, states=False),
     Case(
@@ -78,6 +103,15 @@ CASES = [
         lambda: forecaster(forecaster="unconditioned"),
         {"video": CLIP},
         2 * ENCODER - 9 * 8 * 12 + HEAD,
+        states=False,
+    ),
+    Case(
+        "forecaster-zigzag",
+        lambda: encoder_forecaster(
+            layers.ZigZagStack([st_lstm(), st_lstm()]), horizon_frames=3, patch=2, readout="last", predict_context=True
+        ),
+        {"video": CLIP},
+        st(9, 8, 3) + st(9, 3, 3) + 3 * 8 + 8,
         states=False,
     ),
 ]

@@ -40,3 +40,33 @@ def conv_lstm_step(x, h, c, w, **input_conv):
     c = f * c + i * np.tanh(a_c)
     o = sigmoid(a_o + w_co * c)
     return o * np.tanh(c), c
+
+
+def conv_gru_step(x, h, w, low=None, update_gate="new", reset_after=False):
+    """Spec 3.1. `w`: kernel, recurrent_kernel, bias or None, lower_kernel (z, r) or None; gates z, r, candidate."""
+    f = h.shape[-1]
+    a_z, a_r, a_g = np.split(conv(x, w["kernel"]) + (0.0 if w.get("bias") is None else w["bias"]), 3, axis=-1)
+    u_z, u_r, u = (w["recurrent_kernel"][..., n * f : (n + 1) * f] for n in range(3))
+    if low is not None:
+        a_z = a_z + conv(low, w["lower_kernel"][..., :f])
+        a_r = a_r + conv(low, w["lower_kernel"][..., f : 2 * f])
+    z = sigmoid(a_z + conv(h, u_z))
+    r = sigmoid(a_r + conv(h, u_r))
+    g = np.tanh(a_g + (r * conv(h, u) if reset_after else conv(r * h, u)))
+    return (1 - z) * h + z * g if update_gate == "new" else z * h + (1 - z) * g
+
+
+def st_lstm_step(x, h, c, m, w):
+    """Spec 4, gates i, f, g, i', f', g', o; biases only on the input transform."""
+    f = h.shape[-1]
+    xs = np.split(conv(x, w["kernel"]) + (0.0 if w.get("bias") is None else w["bias"]), 7, axis=-1)
+    hs = np.split(conv(h, w["recurrent_kernel"]), 4, axis=-1)
+    ms = np.split(conv(m, w["memory_kernel"]), 3, axis=-1)
+    i, g = sigmoid(xs[0] + hs[0]), np.tanh(xs[2] + hs[2])
+    c = sigmoid(xs[1] + hs[1] + 1) * c + i * g
+    i2, g2 = sigmoid(xs[3] + ms[0]), np.tanh(xs[5] + ms[2])
+    m = sigmoid(xs[4] + ms[1] + 1) * m + i2 * g2
+    w_co, w_mo = w["output_kernel"][..., :f, :], w["output_kernel"][..., f:, :]
+    o = sigmoid(xs[6] + hs[3] + conv(c, w_co) + conv(m, w_mo))
+    fused = conv(c, w["fuse_kernel"][..., :f, :]) + conv(m, w["fuse_kernel"][..., f:, :])
+    return o * np.tanh(fused), c, m

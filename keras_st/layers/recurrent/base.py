@@ -202,11 +202,14 @@ class RecurrentConvCell(ConfigFromArguments, layers.Layer):
             inputs = inputs * noise[0]
         return split_leading(self.project(merge_leading(inputs)), length, batch)
 
-    def hidden_conv(self, hidden, noise=None):
-        """The recurrent transform W_h * h, always stride 1 and "same"."""
+    def hidden_conv(self, hidden, noise=None, gates=None):
+        """The recurrent transform W_h * h, always stride 1 and "same"; `gates` is a slice of the gates, None: all."""
         if noise is not None and noise[1] is not None:
             hidden = hidden * noise[1]
-        return ops.conv(hidden, self.recurrent_kernel, 1, "same", None, self.recurrent_dilation_rate)
+        kernel = self.recurrent_kernel
+        if gates is not None:
+            kernel = kernel[..., (gates.start or 0) * self.filters : gates.stop and gates.stop * self.filters]
+        return ops.conv(hidden, kernel, 1, "same", None, self.recurrent_dilation_rate)
 
     def step(self, x, states, noise=None):
         """The paper's equations: projected input and states to `(output, new_states)`."""

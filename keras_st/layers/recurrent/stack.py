@@ -17,6 +17,8 @@ class CellStack(ConfigFromArguments, layers.Layer):
         cells: non-empty list of cells.
     """
 
+    independent_levels = True  # a level needs only the level below, so levels may run one after the other
+
     def __init__(self, cells, **kwargs):
         super().__init__(**kwargs)
         if not cells:
@@ -93,3 +95,67 @@ class CellStack(ConfigFromArguments, layers.Layer):
         config = dict(config)
         config["cells"] = [keras.saving.deserialize_keras_object(cell) for cell in config["cells"]]
         return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class ZigZagStack(CellStack):
+    """Cells that share one memory: it climbs the stack within a step and enters the bottom again at the next.
+
+        M enters level 1 as it left the top level a step ago; level k hands it, updated, to level k + 1.
+
+    States: every level's own states in order, then `memory` (B, *spatial, filters), once.
+
+    Args:
+        cells: cells whose last state is `memory`, all of the same `filters` and of stride 1.
+
+    Raises:
+        ValueError: cells without a memory, or of different width (the memory crosses all levels).
+
+    Reference: Y. Wang et al., "PredRNN", NeurIPS 2017, figure 2.
+    """
+
+    independent_levels = False
+
+    def __init__(self, cells, **kwargs):
+        super().__init__(cells, **kwargs)
+        if any(cell.state_names[-1] != "memory" for cell in self.cells):
+            names = [cell.state_names for cell in self.cells]
+            raise ValueError(f"Cells of a `ZigZagStack` need `memory` as their last state. Received: states={names}")
+        if len({cell.filters for cell in self.cells}) > 1:
+            widths = [cell.filters for cell in self.cells]
+            raise ValueError(f"Cells of a `ZigZagStack` share one memory, so one width. Received: filters={widths}")
+
+    @property
+    def state_names(self):
+        own = (f"{name}_{n}" for n, cell in enumerate(self.cells) for name in cell.state_names[:-1])
+        return (*own, "memory")
+
+    def split_states(self, states):
+        """Every level's own states; the shared memory, the last of the flat list, belongs to none."""
+        states, parts = list(states), []
+        for cell in self.cells:
+            n = len(cell.state_names) - 1
+            parts.append(states[:n])
+            states = states[n:]
+        return parts
+
+    def step(self, x, states, noise=None):
+        memory, new_states = states[-1], []
+        for n, (cell, own) in enumerate(zip(self.cells, self.split_states(states))):
+            own_noise = noise and noise[n]
+            if n:
+                x = cell.project_sequence(x[None], own_noise)[0]
+            x, (*own, memory) = cell.step(x, [*own, memory], own_noise)
+            new_states += own
+        return x, [*new_states, memory]
+
+    def get_initial_state(self, batch_size, spatial_shape=None):
+        states = [cell.get_initial_state(batch_size, spatial_shape) for cell in self.cells]
+        return [state for own in states for state in own[:-1]] + [states[0][-1]]
+
+    def compute_output_shape(self, input_shape, states_shape=None):
+        states = []
+        for cell in self.cells:
+            input_shape, own = cell.compute_output_shape(input_shape)
+            states += own[:-1]
+        return input_shape, [*states, own[-1]]

@@ -1,0 +1,113 @@
+"""ST-LSTM and the zigzag of its memory against spec section 4."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_st import layers as st
+from tests.keras_st.layers.recurrent.test_conv_lstm import ATOL, numpy, randomise
+from tests.reference.recurrent import st_lstm_step
+
+NAMES = ("kernel", "recurrent_kernel", "memory_kernel", "output_kernel", "fuse_kernel")
+
+
+def make(filters=3, k=(3, 5), **kwargs):
+    return st.STLSTMCell(2, filters, k, dtype="float64", **kwargs)
+
+
+@pytest.mark.parametrize("use_bias", [False, True])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_step_equals_the_numpy_witness(rng, use_bias, batch):
+    cell = make(use_bias=use_bias)
+    cell.build((None, 6, 7, 2))
+    randomise(cell, rng)
+    names = NAMES if not use_bias else (*NAMES[:2], "bias", *NAMES[2:])
+    w = dict(zip(names, cell.get_weights()))
+    x = rng.standard_normal((batch, 6, 7, 2))
+    states = [rng.standard_normal((batch, 6, 7, 3)) for _ in range(3)]
+    output, new_states = cell(x, states)
+    for got, want in zip(new_states, st_lstm_step(x, *states, w)):
+        np.testing.assert_allclose(numpy(got), want, atol=ATOL)
+    np.testing.assert_array_equal(numpy(output), numpy(new_states[0]))
+
+
+def test_zigzag_equals_the_numpy_witness_over_time(rng):
+    """M climbs the levels within a step; level 1 reads the M that left the top level a step before."""
+    cells = [make(k=3), make(k=3), make(k=3)]
+    layer = st.SpatialRNN(st.ZigZagStack(cells), return_sequences=True, return_state=True, dtype="float64")
+    x = rng.standard_normal((2, 4, 5, 6, 2))
+    layer.build(x.shape)
+    randomise(layer, rng)
+    states = [rng.standard_normal((2, 5, 6, 3)) for _ in range(7)]
+    outputs, *last = layer(x, initial_state=[*states])
+    w = [dict(zip(NAMES, cell.get_weights())) for cell in cells]
+    h, c, m = list(states[0:6:2]), list(states[1:6:2]), states[6]
+    for t in range(4):
+        below = x[:, t]
+        for k in range(3):
+            h[k], c[k], m = st_lstm_step(below, h[k], c[k], m, w[k])
+            below = h[k]
+        np.testing.assert_allclose(numpy(outputs[:, t]), h[-1], atol=10 * ATOL)
+    for got, want in zip(last, [h[0], c[0], h[1], c[1], h[2], c[2], m]):
+        np.testing.assert_allclose(numpy(got), want, atol=10 * ATOL)
+
+
+def test_count_of_the_released_network(monkeypatch):
+    """4 levels of 128, k = 5, 4x4 patches of one channel, 1x1 head without bias: 23,838,720."""
+    sizes = []
+    monkeypatch.setattr(keras.layers.Layer, "add_weight", lambda self, shape=(), **_: sizes.append(int(np.prod(shape))))
+    stack = st.ZigZagStack([st.STLSTMCell(2, 128, 5) for _ in range(4)])
+    stack.build((None, 16, 16, 16))
+    assert sum(sizes) + 128 * 16 == 23_838_720
+
+
+def test_one_level_keeps_its_memory(rng):
+    """L = 1: the zigzag is an ordinary second memory of the layer."""
+    alone = st.SpatialRNN(make(k=3), return_sequences=True, dtype="float64")
+    zigzag = st.SpatialRNN(st.ZigZagStack([make(k=3)]), return_sequences=True, dtype="float64")
+    x = rng.standard_normal((2, 4, 5, 6, 2))
+    alone.build(x.shape), zigzag.build(x.shape)
+    randomise(alone, rng)
+    zigzag.set_weights(alone.get_weights())
+    np.testing.assert_array_equal(numpy(alone(x)), numpy(zigzag(x)))
+
+
+def test_memory_is_memoryless_without_its_kernel_and_forget_gate(rng):
+    cell = make(k=3, forget_bias=-1e3)
+    cell.build((None, 5, 6, 2))
+    randomise(cell, rng)
+    cell.memory_kernel.assign(0 * numpy(cell.memory_kernel))
+    x, h, c = rng.standard_normal((1, 5, 6, 2)), *rng.standard_normal((2, 1, 5, 6, 3))
+    memories = [numpy(cell(x, [h, c, m])[1][2]) for m in rng.standard_normal((2, 1, 5, 6, 3))]
+    np.testing.assert_array_equal(*memories)
+
+
+def test_hand_value():
+    """Kernels 0, C = M = 2, fuse weights 1: C = M = 1.462117..., the gate i.g is 0; H = 0.5 tanh(C + M)."""
+    cell = make(filters=1, k=3)
+    cell.build((None, 1, 1, 1))
+    cell.set_weights([np.zeros(w.shape) for w in cell.get_weights()])
+    cell.fuse_kernel.assign(np.ones((1, 1, 2, 1)))
+    one = np.ones((1, 1, 1, 1))
+    _, (h, c, m) = cell(one, [0 * one, 2 * one, 2 * one])
+    assert numpy(c).item() == pytest.approx(1.462117, abs=1e-6)
+    assert numpy(m).item() == pytest.approx(1.462117, abs=1e-6)
+    assert numpy(h).item() == pytest.approx(0.497124, abs=1e-6)
+
+
+def test_norm_standardises_each_transform(rng):
+    """With `norm`, scaling a kernel changes nothing: its convolution is standardised."""
+    cell = make(k=3, norm=True)
+    cell.build((None, 8, 9, 2))
+    x, (h, c, m) = rng.standard_normal((2, 8, 9, 2)), rng.standard_normal((3, 2, 8, 9, 3))
+    before = numpy(cell(x, [h, c, m])[0])
+    for kernel in (cell.kernel, cell.recurrent_kernel, cell.memory_kernel, cell.output_kernel):
+        kernel.assign(5 * numpy(kernel))
+    np.testing.assert_allclose(numpy(cell(x, [h, c, m])[0]), before, atol=1e-4)
+
+
+def test_bad_stacks_are_named():
+    with pytest.raises(ValueError, match=r"one width. Received: filters=\[3, 4\]"):
+        st.ZigZagStack([make(3), make(4)])
+    with pytest.raises(ValueError, match="`memory` as their last state"):
+        st.ZigZagStack([st.ConvLSTMCell(2, 3, 3)])
