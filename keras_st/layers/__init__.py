@@ -3,7 +3,7 @@
 from keras_st.layers.frame_wise import FrameWise
 from keras_st.layers.recurrent.base import RecurrentConvCell
 from keras_st.layers.recurrent.conv_gru import ConvGRU1D, ConvGRU2D, ConvGRU3D, ConvGRUCell
-from keras_st.layers.recurrent.conv_lstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D, ConvLSTMCell
+from keras_st.layers.recurrent.conv_lstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D, ConvLSTMCell, PeepholeLSTMCell
 from keras_st.layers.recurrent.spatial_rnn import SpatialRNN
 from keras_st.layers.recurrent.st_lstm import STLSTMCell
 from keras_st.layers.recurrent.stack import CellStack, ZigZagStack

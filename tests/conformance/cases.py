@@ -80,6 +80,7 @@ CASES = [
         lstm(25, C, 3, 9),
     ),
     Case("CellStack", lambda: rnn(layers.CellStack([conv_lstm(), conv_lstm(4)])), CLIP, lstm(9, C, 3) + lstm(9, 3, 4)),
+    Case("PeepholeLSTM", lambda: rnn(layers.PeepholeLSTMCell(3)), (B, T, C), lstm(1, C, 3) + 9),
     Case("ConvGRU1D", lambda: rnn(conv_gru(rank=1)), (B, T, W, C), gru(3, C, 3)),
     Case("ConvGRU2D", lambda: rnn(conv_gru()), CLIP, gru(9, C, 3)),
     Case("ConvGRU3D", lambda: rnn(conv_gru(rank=3)), (B, T, 4, H, W, C), gru(27, C, 3)),

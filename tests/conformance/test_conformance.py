@@ -1,5 +1,7 @@
 """What every cell, layer and model must do, on every backend."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -79,6 +81,10 @@ def test_config_holds_every_argument_and_rebuilds(case):
     if "cell" not in config:
         own -= {"cell"}
     assert own <= set(config)
+    if isinstance(getattr(layer, "cell", None), keras.Layer):
+        cell = layer.cell.get_config()
+        assert set(inspect.signature(type(layer.cell)).parameters) - {"args", "kwargs"} <= set(cell)
+        assert type(layer.cell).from_config(cell).get_config() == cell
     assert type(layer).from_config(config).get_config() == config
 
 

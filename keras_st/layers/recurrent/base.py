@@ -26,7 +26,7 @@ class RecurrentConvCell(ConfigFromArguments, layers.Layer):
     The spatial size is that of the input convolution's output.
 
     Args:
-        rank: int. Number of spatial axes.
+        rank: int. Number of spatial axes; 0: vectors, and a convolution is a matrix product.
         filters: int. Channels of every state and of the output.
         kernel_size: int or tuple. Kernel of the input convolution.
         strides, padding, dilation_rate: as in `keras.layers.Conv2D`; they act on the input convolution only.
@@ -87,8 +87,8 @@ class RecurrentConvCell(ConfigFromArguments, layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if rank not in (1, 2, 3):
-            raise ValueError(f"`rank` must be 1, 2 or 3. Received: rank={rank}")
+        if rank not in (0, 1, 2, 3):
+            raise ValueError(f"`rank` must be 0, 1, 2 or 3. Received: rank={rank}")
         if not isinstance(filters, int) or filters < 1:
             raise ValueError(f"`filters` must be a positive int. Received: filters={filters}")
         if padding not in ("valid", "same"):
@@ -105,7 +105,7 @@ class RecurrentConvCell(ConfigFromArguments, layers.Layer):
         self.padding = padding
         self.data_format = data_format
         self.dilation_rate = _per_axis(dilation_rate, rank, "dilation_rate")
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+        if max(self.strides, default=1) > 1 and max(self.dilation_rate, default=1) > 1:
             raise ValueError(
                 "`strides` and `dilation_rate` cannot both exceed 1. "
                 f"Received: strides={strides}, dilation_rate={dilation_rate}"
@@ -190,7 +190,7 @@ class RecurrentConvCell(ConfigFromArguments, layers.Layer):
     def project(self, inputs):
         """The input transform W_x * x + b: (N, *spatial, C) -> (N, *spatial', input_gates * filters)."""
         if self.use_input:
-            x = ops.conv(inputs, self.kernel, self.strides, self.padding, None, self.dilation_rate)
+            x = self.input_conv(inputs, self.kernel)
         else:
             x = ops.zeros((ops.shape(inputs)[0], *(1,) * self.rank, self.input_gates * self.filters), inputs.dtype)
         return x if self.bias is None else x + ops.cast(self.bias, x.dtype)
@@ -209,7 +209,19 @@ class RecurrentConvCell(ConfigFromArguments, layers.Layer):
         kernel = self.recurrent_kernel
         if gates is not None:
             kernel = kernel[..., (gates.start or 0) * self.filters : gates.stop and gates.stop * self.filters]
-        return ops.conv(hidden, kernel, 1, "same", None, self.recurrent_dilation_rate)
+        return self.state_conv(hidden, kernel)
+
+    def input_conv(self, x, kernel):
+        """A convolution in the geometry of the input transform."""
+        if self.rank == 0:
+            return ops.matmul(x, kernel)
+        return ops.conv(x, kernel, self.strides, self.padding, None, self.dilation_rate)
+
+    def state_conv(self, x, kernel):
+        """A convolution in the geometry of the recurrent transform: the map keeps its size."""
+        if self.rank == 0:
+            return ops.matmul(x, kernel)
+        return ops.conv(x, kernel, 1, "same", None, self.recurrent_dilation_rate)
 
     def step(self, x, states, noise=None):
         """The paper's equations: projected input and states to `(output, new_states)`."""

@@ -86,7 +86,7 @@ class ConvGRUCell(RecurrentConvCell):
             return super().project(inputs)
         own, lower = inputs[..., : -self.lower_filters], inputs[..., -self.lower_filters :]
         x = super().project(own)
-        low = ops.conv(lower, self.lower_kernel, self.strides, self.padding, None, self.dilation_rate)
+        low = self.input_conv(lower, self.lower_kernel)
         if not self.lower_in_candidate:
             low = ops.concatenate([low, ops.zeros_like(x[..., 2 * self.filters :])], axis=-1)
         return x + low

@@ -106,6 +106,51 @@ class ConvLSTMCell(RecurrentConvCell):
         return self.recurrent_activation(a if peephole is None else a + peephole * c)
 
 
+@keras.saving.register_keras_serializable(package="keras_st")
+class PeepholeLSTMCell(ConvLSTMCell):
+    """One step of the fully connected LSTM with diagonal peepholes (FC-LSTM), on vectors.
+
+    Equations: those of `ConvLSTMCell` with matrix products for convolutions; a peephole weight per unit.
+    Weights in order: kernel (D, 4 units), recurrent_kernel (units, 4 units), bias, peephole_kernel (3 units).
+
+    State: hidden, cell: (B, units), compute dtype, zeros. Run it with `SpatialRNN` on (B, T, D).
+
+    Args:
+        units: int. Size of the state.
+        peephole: "channel" or None; without it the cell is `keras.layers.LSTMCell`.
+        others: those of `ConvLSTMCell` that have no geometry (activations, initializers, dropout, ...).
+
+    Reference: A. Graves, "Generating Sequences With Recurrent Neural Networks", 2013, as used by Shi et al. 2015.
+    """
+
+    GEOMETRY = (
+        "strides",
+        "padding",
+        "dilation_rate",
+        "recurrent_kernel_size",
+        "recurrent_dilation_rate",
+        "data_format",
+    )
+
+    def __init__(self, units, peephole="channel", **kwargs):
+        for name in (*self.GEOMETRY, "filters", "kernel_size"):
+            if name in kwargs:
+                raise ValueError(f"`PeepholeLSTMCell` works on vectors. Received: {name}={kwargs[name]}")
+        if peephole == "full":
+            raise ValueError('`peephole` must be "channel" or None. Received: peephole="full"')
+        super().__init__(0, units, 1, peephole=peephole, **kwargs)
+
+    @property
+    def units(self):
+        return self.filters
+
+    def get_config(self):
+        config = super().get_config()
+        for name in (*self.GEOMETRY, "rank", "filters", "kernel_size"):
+            del config[name]
+        return config
+
+
 class ConvLSTM(ConvRNN):
     """Convolutional LSTM over a sequence of maps; use `ConvLSTM1D`, `ConvLSTM2D` or `ConvLSTM3D`.
 

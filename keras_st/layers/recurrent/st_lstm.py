@@ -72,18 +72,15 @@ class STLSTMCell(RecurrentConvCell):
     def _normalised(self, name, x):
         return self.norms[name](x) if self.norm else x
 
-    def _conv(self, x, kernel):
-        return ops.conv(x, kernel, 1, "same", None, self.recurrent_dilation_rate)
-
     def step(self, x, states, noise=None):
         h, c, m = states
         s, tanh = self.recurrent_activation, self.activation
         x_i, x_f, x_g, x_i2, x_f2, x_g2, x_o = ops.split(x, 7, axis=-1)
         h_i, h_f, h_g, h_o = ops.split(self._normalised("hidden", self.hidden_conv(h, noise)), 4, axis=-1)
-        m_i, m_f, m_g = ops.split(self._normalised("memory", self._conv(m, self.memory_kernel)), 3, axis=-1)
+        m_i, m_f, m_g = ops.split(self._normalised("memory", self.state_conv(m, self.memory_kernel)), 3, axis=-1)
         c = s(x_f + h_f + self.forget_bias) * c + s(x_i + h_i) * tanh(x_g + h_g)
         m = s(x_f2 + m_f + self.forget_bias) * m + s(x_i2 + m_i) * tanh(x_g2 + m_g)
         both = ops.concatenate([c, m], axis=-1)
-        o = s(x_o + h_o + self._normalised("output", self._conv(both, self.output_kernel)))
+        o = s(x_o + h_o + self._normalised("output", self.state_conv(both, self.output_kernel)))
         h = o * tanh(ops.conv(both, self.fuse_kernel, 1, "same"))
         return h, [h, c, m]

@@ -307,3 +307,33 @@ def test_bad_shapes_are_named(rng):
         cell.get_initial_state(2)
     with pytest.raises(ValueError, match="rank=4"):
         st.ConvLSTMCell(4, 2, 3)
+
+
+def test_fc_lstm_equals_its_equations(rng):
+    """Spec 1.1, through the convolutional witness on maps of one pixel; count 4DF + 4F^2 + 4F + 3F."""
+    layer = st.SpatialRNN(st.PeepholeLSTMCell(5, dtype="float64"), return_sequences=True, dtype="float64")
+    x, (h, c) = rng.standard_normal((2, 4, 3)), rng.standard_normal((2, 2, 5))
+    layer.build(x.shape)
+    randomise(layer, rng)
+    assert layer.count_params() == 4 * 3 * 5 + 4 * 25 + 4 * 5 + 3 * 5
+    outputs = numpy(layer(x, initial_state=[h, c]))
+    kernel, recurrent_kernel, bias, peephole = layer.get_weights()
+    w = {"kernel": kernel[None], "recurrent_kernel": recurrent_kernel[None], "bias": bias, "peephole": peephole}
+    h, c = h[:, None], c[:, None]
+    for t in range(4):
+        h, c = conv_lstm_step(x[:, t, None], h, c, w)
+        np.testing.assert_allclose(outputs[:, t], h[:, 0], atol=ATOL)
+
+
+def test_fc_lstm_without_peepholes_is_keras_lstm(rng):
+    x = rng.standard_normal((2, 4, 3)).astype("float32")
+    ours, theirs = st.SpatialRNN(st.PeepholeLSTMCell(5, peephole=None)), keras.layers.LSTM(5)
+    ours.build(x.shape), theirs.build(x.shape)
+    ours.set_weights(theirs.get_weights())
+    np.testing.assert_allclose(numpy(ours(x)), numpy(theirs(x)), atol=1e-6)
+
+
+@pytest.mark.parametrize("kwargs, word", [({"strides": 2}, "strides=2"), ({"peephole": "full"}, "full")])
+def test_fc_lstm_refuses_geometry(kwargs, word):
+    with pytest.raises(ValueError, match=word):
+        st.PeepholeLSTMCell(5, **kwargs)
