@@ -1,6 +1,12 @@
 """Keras layers and cells for data that moves."""
 
+from keras_st.layers.attention import SequenceAttention, TemporalAttention
 from keras_st.layers.frame_wise import FrameWise
+from keras_st.layers.recurrent.attention_conv_lstm import (
+    AttentionConvLSTM2D,
+    AttentionConvLSTMCell,
+    SelfAttentionConvLSTMCell,
+)
 from keras_st.layers.recurrent.base import RecurrentConvCell
 from keras_st.layers.recurrent.conv_gru import ConvGRU1D, ConvGRU2D, ConvGRU3D, ConvGRUCell
 from keras_st.layers.recurrent.conv_lstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D, ConvLSTMCell, PeepholeLSTMCell

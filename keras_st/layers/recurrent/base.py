@@ -136,6 +136,7 @@ class RecurrentConvCell(ConfigFromArguments, layers.Layer):
         self.recurrent_dilation_rate = _per_axis(recurrent_dilation_rate, rank, "recurrent_dilation_rate")
         self.use_input = use_input
         self._static_spatial = None
+        self.norms = {}
 
     # Weights
 
@@ -153,14 +154,18 @@ class RecurrentConvCell(ConfigFromArguments, layers.Layer):
         self._static_spatial = None if None in spatial else spatial
         if self.use_input:
             self.kernel = self.add_weight(
-                shape=(*self.kernel_size, input_shape[-1], self.input_gates * self.filters),
+                shape=(*self.kernel_size, input_shape[-1], self.convolved_gates[0] * self.filters),
                 initializer=self.kernel_initializer,
                 regularizer=self.kernel_regularizer,
                 constraint=self.kernel_constraint,
                 name="kernel",
             )
         self.recurrent_kernel = self.add_weight(
-            shape=(*self._hidden_kernel_size, self.filters, self.hidden_gates * self.filters),
+            shape=(
+                *self._hidden_kernel_size,
+                self.filters,
+                self.convolved_gates[1] * self.filters,
+            ),
             initializer=self.recurrent_initializer,
             regularizer=self.recurrent_regularizer,
             constraint=self.recurrent_constraint,
@@ -182,8 +187,23 @@ class RecurrentConvCell(ConfigFromArguments, layers.Layer):
         return self.bias_initializer(shape, dtype=dtype)
 
     @property
+    def convolved_gates(self):
+        """How many gates `kernel` and `recurrent_kernel` compute."""
+        return self.input_gates, self.hidden_gates
+
+    @property
     def _hidden_kernel_size(self):
         return self.recurrent_kernel_size or self.kernel_size
+
+    def add_norm(self, name, gates):
+        """Layer normalisation of a joined transform: statistics over all axes but the batch, affine per channel."""
+        norm = layers.GroupNormalization(1, epsilon=1e-5, dtype=self.dtype_policy, name=f"{name}_norm")
+        norm.build((None, *(None,) * self.rank, gates * self.filters))
+        self.norms[name] = norm
+
+    def normalised(self, name, x):
+        """`x` through the norm of that name, unchanged where there is none."""
+        return self.norms[name](x) if name in self.norms else x
 
     # One step, in parts
 

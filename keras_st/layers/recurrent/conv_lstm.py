@@ -32,6 +32,11 @@ class ConvLSTMCell(RecurrentConvCell):
         peephole: None (Keras), "channel" (one weight per channel, what Shi 2015 used according to its
             parameter counts) or "full" (one per position and channel: needs a static spatial size and breaks
             translation equivariance). They start at zero.
+        gate_mode: "conv" (above), or "pooled": gates i, f, o from W_g mean(X) + U_g mean(H), one value per channel, and
+            convolutions for the candidate only (Zhang et al., NeurIPS 2018, variant a). Its kernels have `filters`
+            outputs; gate_kernel and recurrent_gate_kernel (C or filters, 3 filters; gates i, f, o) follow the bias.
+        norm: bool. Layer normalisation of W_x * X + b and of W_h * H: statistics over all axes but the batch, gain and
+            bias per channel.
 
     Raises:
         ValueError: unknown `peephole`; `peephole="full"` with an unknown spatial size.
@@ -51,19 +56,51 @@ class ConvLSTMCell(RecurrentConvCell):
         ((2, 8, 10, 4), 2)
     """
 
-    state_names = ("hidden", "cell")
+    state_names: tuple[str, ...] = ("hidden", "cell")
     input_gates = 4
     hidden_gates = 4
 
-    def __init__(self, rank, filters, kernel_size, *args, unit_forget_bias=True, peephole=None, **kwargs):
+    def __init__(
+        self,
+        rank,
+        filters,
+        kernel_size,
+        *args,
+        unit_forget_bias=True,
+        peephole=None,
+        gate_mode="conv",
+        norm=False,
+        **kwargs,
+    ):
         super().__init__(rank, filters, kernel_size, *args, **kwargs)
         if peephole not in PEEPHOLES:
             raise ValueError(f"`peephole` must be one of {PEEPHOLES}. Received: peephole={peephole!r}")
+        if gate_mode not in ("conv", "pooled"):
+            raise ValueError(f'`gate_mode` must be "conv" or "pooled". Received: gate_mode={gate_mode!r}')
+        if gate_mode == "pooled" and not (rank and self.use_input):
+            raise ValueError(
+                f'gate_mode="pooled" needs maps and an input. Received: rank={rank}, use_input={self.use_input}'
+            )
         self.unit_forget_bias = unit_forget_bias
         self.peephole = peephole
+        self.gate_mode = gate_mode
+        self.norm = norm
+
+    @property
+    def convolved_gates(self):
+        return (4, 4) if self.gate_mode == "conv" else (1, 1)  # pooled: the candidate alone
 
     def build(self, input_shape):
         super().build(input_shape)
+        if self.gate_mode == "pooled":
+            for name, rows, init in (
+                ("gate_kernel", input_shape[-1], self.kernel_initializer),
+                ("recurrent_gate_kernel", self.filters, self.recurrent_initializer),
+            ):
+                setattr(self, name, self.add_weight(shape=(rows, 3 * self.filters), initializer=init, name=name))
+        if self.norm:
+            self.add_norm("input", 4)
+            self.add_norm("hidden", 4)
         self.peephole_kernel = None
         if self.peephole:
             self.peephole_kernel = self.add_weight(
@@ -86,9 +123,27 @@ class ConvLSTMCell(RecurrentConvCell):
         f = self.filters
         return ops.concatenate([bias[:f], initializers.Ones()((f,), dtype=dtype), bias[2 * f :]])
 
+    def input_conv(self, x, kernel):
+        return self._with_pooled_gates(super().input_conv(x, kernel), x, "gate_kernel")
+
+    def state_conv(self, x, kernel):
+        return self._with_pooled_gates(super().state_conv(x, kernel), x, "recurrent_gate_kernel")
+
+    def _with_pooled_gates(self, candidate, x, name):
+        """The convolved candidate beside gates i, f, o from the map's mean, the same at every position."""
+        if self.gate_mode == "conv":
+            return candidate
+        pooled = ops.mean(x, axis=tuple(range(1, self.rank + 1)), keepdims=True)
+        gates = ops.matmul(pooled, getattr(self, name))
+        i, f, o = ops.split(ops.broadcast_to(gates, (*ops.shape(candidate)[:-1], 3 * self.filters)), 3, axis=-1)
+        return ops.concatenate([i, f, candidate, o], axis=-1)
+
+    def project(self, inputs):
+        return self.normalised("input", super().project(inputs))
+
     def step(self, x, states, noise=None):
         h, c = states
-        i, f, g, o = ops.split(x + self.hidden_conv(h, noise), 4, axis=-1)
+        i, f, g, o = ops.split(x + self.normalised("hidden", self.hidden_conv(h, noise)), 4, axis=-1)
         w_ci, w_cf, w_co = self._peepholes(c.dtype)
         i = self._gate(i, w_ci, c)
         f = self._gate(f, w_cf, c)

@@ -1,7 +1,7 @@
 """Spatio-temporal LSTM (Wang et al., 2017): a second memory that climbs the stack."""
 
 import keras
-from keras import layers, ops
+from keras import ops
 
 from keras_st.layers.recurrent.base import RecurrentConvCell
 
@@ -47,7 +47,6 @@ class STLSTMCell(RecurrentConvCell):
         super().__init__(rank, filters, kernel_size, use_bias=use_bias, padding=padding, **kwargs)
         self.forget_bias = forget_bias
         self.norm = norm
-        self.norms = {}
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -61,26 +60,20 @@ class STLSTMCell(RecurrentConvCell):
             setattr(self, name, kernel)
         if self.norm:
             for name, gates in (("input", 7), ("hidden", 4), ("memory", 3), ("output", 1)):
-                self.norms[name] = layers.GroupNormalization(
-                    1, epsilon=1e-5, dtype=self.dtype_policy, name=f"{name}_norm"
-                )
-                self.norms[name].build((None, *(None,) * self.rank, gates * f))
+                self.add_norm(name, gates)
 
     def project(self, inputs):
-        return self._normalised("input", super().project(inputs))
-
-    def _normalised(self, name, x):
-        return self.norms[name](x) if self.norm else x
+        return self.normalised("input", super().project(inputs))
 
     def step(self, x, states, noise=None):
         h, c, m = states
         s, tanh = self.recurrent_activation, self.activation
         x_i, x_f, x_g, x_i2, x_f2, x_g2, x_o = ops.split(x, 7, axis=-1)
-        h_i, h_f, h_g, h_o = ops.split(self._normalised("hidden", self.hidden_conv(h, noise)), 4, axis=-1)
-        m_i, m_f, m_g = ops.split(self._normalised("memory", self.state_conv(m, self.memory_kernel)), 3, axis=-1)
+        h_i, h_f, h_g, h_o = ops.split(self.normalised("hidden", self.hidden_conv(h, noise)), 4, axis=-1)
+        m_i, m_f, m_g = ops.split(self.normalised("memory", self.state_conv(m, self.memory_kernel)), 3, axis=-1)
         c = s(x_f + h_f + self.forget_bias) * c + s(x_i + h_i) * tanh(x_g + h_g)
         m = s(x_f2 + m_f + self.forget_bias) * m + s(x_i2 + m_i) * tanh(x_g2 + m_g)
         both = ops.concatenate([c, m], axis=-1)
-        o = s(x_o + h_o + self._normalised("output", self.state_conv(both, self.output_kernel)))
+        o = s(x_o + h_o + self.normalised("output", self.state_conv(both, self.output_kernel)))
         h = o * tanh(ops.conv(both, self.fuse_kernel, 1, "same"))
         return h, [h, c, m]

@@ -1,0 +1,124 @@
+"""Attention of a query sequence over a key sequence: dot, bilinear and additive scores."""
+
+import keras
+from keras import initializers, layers, ops
+
+from keras_st.layers.config import ConfigFromArguments
+from keras_st.ops.attention import dot_scores, masked_softmax
+
+SCORES = ("dot", "bilinear", "additive")
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class SequenceAttention(ConfigFromArguments, layers.Layer):
+    """Weighted sum of values, the weights a softmax over the scores of a query against every key.
+
+    Equations (query s, keys h, values v):
+        score(s, h) = s . h                      "dot", s and h of one size
+                      s W h                      "bilinear", W (ds, dh)
+                      w . tanh(W [s; h])         "additive", W (ds + dh, units), w (units)
+        a = softmax over keys of the scores      output = sum of a v
+
+    Args:
+        score: "dot", "bilinear" or "additive".
+        units: int. Width of the additive score; only for it.
+        scale: bool. Divide dot and bilinear scores by the root of the key size.
+        kernel_initializer: of W and w.
+
+    Call args:
+        query: float (B, Tq, ds).
+        keys: float (B, T, dh).
+        values: float (B, T, dv), None: the keys.
+        mask: bool (B, T). Keys where it is False get weight 0; a query with no key left gets zeros.
+        return_attention: bool. Also return the weights (B, Tq, T).
+
+    Returns: float (B, Tq, dv), or `(output, weights)`.
+
+    Raises: ValueError: unknown score, `units` missing or not needed, sizes that a dot cannot join.
+    """
+
+    def __init__(self, score="dot", units=None, scale=False, kernel_initializer="glorot_uniform", **kwargs):
+        super().__init__(**kwargs)
+        if score not in SCORES:
+            raise ValueError(f"`score` must be one of {SCORES}. Received: score={score!r}")
+        if (score == "additive") != (units is not None):
+            raise ValueError(f'`units` is needed for score="additive" and only there. Received: units={units}')
+        if scale and score == "additive":
+            raise ValueError('`scale` is for dot and bilinear scores. Received: score="additive", scale=True')
+        self.supports_masking = True
+        self.score = score
+        self.units = units
+        self.scale = scale
+        self.kernel_initializer = initializers.get(kernel_initializer)
+
+    def build(self, query_shape, keys_shape, values_shape=None):
+        query, key = query_shape[-1], keys_shape[-1]
+        if self.score == "dot" and query != key:
+            raise ValueError(f"A dot score needs queries and keys of one size. Received: sizes {query} and {key}")
+        if self.score == "bilinear":
+            self.kernel = self.add_weight(shape=(query, key), initializer=self.kernel_initializer, name="kernel")
+        if self.score == "additive":
+            shape = (query + key, self.units)
+            self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
+            self.vector = self.add_weight(shape=(self.units, 1), initializer=self.kernel_initializer, name="vector")
+        self.built = True
+
+    def scores(self, query, keys):
+        """(B, Tq, T), before mask and softmax."""
+        if self.score == "additive":
+            size = query.shape[-1]
+            s, h = ops.matmul(query, self.kernel[:size]), ops.matmul(keys, self.kernel[size:])
+            return ops.matmul(ops.tanh(s[:, :, None] + h[:, None]), self.vector)[..., 0]
+        if self.score == "bilinear":
+            query = ops.matmul(query, self.kernel)
+        return dot_scores(query, keys, self.scale)
+
+    def call(self, query, keys, values=None, mask=None, return_attention=False):
+        weights = masked_softmax(self.scores(query, keys), None if mask is None else mask[:, None])
+        output = ops.matmul(weights, keys if values is None else values)
+        return (output, weights) if return_attention else output
+
+    def compute_mask(self, query, mask=None, **kwargs):
+        return None  # the mask is of the keys, which are gone
+
+    def compute_output_shape(self, query_shape, keys_shape, values_shape=None):
+        return (*query_shape[:2], (values_shape or keys_shape)[-1])
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class TemporalAttention(ConfigFromArguments, layers.Layer):
+    """Sum over time of a sequence of maps, weighted by attention: key frames count more.
+
+    Equation: with p(H) the mean over rows and columns, a = softmax over t of score(p(H_T), p(H_t)), output
+    sum_t a_t H_t. With zero scores it is the mean over time.
+
+    Args: score, units, scale, kernel_initializer: see `SequenceAttention`.
+
+    Call args: float (B, T, H, W, C); mask bool (B, T): masked frames get weight 0, the query is still the last frame;
+    `return_attention` also returns the weights (B, T). Returns: float (B, H, W, C).
+    """
+
+    def __init__(self, score="additive", units=None, scale=False, kernel_initializer="glorot_uniform", **kwargs):
+        super().__init__(**kwargs)
+        self.attention = SequenceAttention(score, units, scale, kernel_initializer, dtype=self.dtype_policy)
+        self.supports_masking = True
+        self.score, self.units, self.scale = score, units, scale
+        self.kernel_initializer = self.attention.kernel_initializer
+
+    def build(self, input_shape):
+        pooled = (input_shape[0], input_shape[1], input_shape[-1])
+        self.attention.build((input_shape[0], 1, input_shape[-1]), pooled)
+        self.built = True
+
+    def call(self, inputs, mask=None, return_attention=False):
+        pooled = ops.mean(inputs, axis=(2, 3))
+        weights = self.attention.scores(pooled[:, -1:], pooled)[:, 0]
+        weights = masked_softmax(weights, mask)
+        output = ops.sum(weights[:, :, None, None, None] * inputs, axis=1)
+        return (output, weights) if return_attention else output
+
+    def compute_mask(self, inputs, mask=None):
+        return None  # time is gone
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], *input_shape[2:])

@@ -1,0 +1,181 @@
+"""ConvLSTM with attention: on its input (where to look) and on its state (self-attention memory)."""
+
+import keras
+from keras import ops
+
+from keras_st.layers.recurrent.conv_lstm import ConvLSTMCell
+from keras_st.layers.recurrent.spatial_rnn import ConvRNN
+from keras_st.ops.attention import dot_scores, spatial_softmax
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class AttentionConvLSTMCell(ConvLSTMCell):
+    """ConvLSTM whose input is weighed by an attention map at every step.
+
+    Equations: with e the map of scores,
+        e_t = w * tanh(W_xa * X_t + W_ha * H_{t-1} + b_a)
+        a_t = softmax over all positions of e_t                      (B, H, W, 1)
+        X~_t = a_t . X_t,  times H W with `rescale`                  then ConvLSTM on X~_t
+    With `rescale` uniform attention is the identity, so that the cell starts near a ConvLSTM; without it inputs
+    shrink by the number of positions, as published.
+
+    Weights: those of `ConvLSTMCell`, then attention_kernel (k, k, C, A), attention_recurrent_kernel (k, k, F, A),
+    attention_bias (A), attention_vector (1, 1, A, 1).
+
+    State: as `ConvLSTMCell`.
+
+    Args:
+        filters, kernel_size, ...: see `ConvLSTMCell`; rank 2, stride 1, padding "same".
+        attention_units: int. A, channels of the hidden score map.
+        rescale: bool. Multiply by the number of positions.
+
+    Reference: Z. Li et al., "VideoLSTM Convolves, Attends and Flows for Action Recognition", 2016 (attention map).
+    """
+
+    def __init__(self, rank, filters, kernel_size, *args, attention_units=8, rescale=False, padding="same", **kwargs):
+        super().__init__(rank, filters, kernel_size, *args, padding=padding, **kwargs)
+        if rank != 2 or max(self.strides) > 1 or self.padding != "same":
+            raise ValueError(
+                "Attention on the input needs rank 2, stride 1 and padding 'same'. "
+                f"Received: rank={rank}, strides={self.strides}, padding={self.padding!r}"
+            )
+        self.attention_units = attention_units
+        self.rescale = rescale
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        a, init = self.attention_units, self.kernel_initializer
+        size = self._hidden_kernel_size
+        for name, shape, first in (
+            ("attention_kernel", (*self.kernel_size, input_shape[-1], a), init),
+            ("attention_recurrent_kernel", (*size, self.filters, a), init),
+            ("attention_bias", (a,), "zeros"),
+            ("attention_vector", (1, 1, a, 1), init),
+        ):
+            setattr(self, name, self.add_weight(shape=shape, initializer=first, name=name))
+
+    def project(self, inputs):
+        """What does not depend on the state: the input itself beside its part of the scores."""
+        scores = self.input_conv(inputs, self.attention_kernel) + ops.cast(self.attention_bias, inputs.dtype)
+        return ops.concatenate([inputs, scores], axis=-1)
+
+    def attend(self, x, hidden, noise=None):
+        """Attention map (B, H, W, 1) of a projected input and the hidden state before it."""
+        if noise is not None and noise[1] is not None:
+            hidden = hidden * noise[1]
+        scores = x[..., -self.attention_units :] + self.state_conv(hidden, self.attention_recurrent_kernel)
+        return spatial_softmax(ops.conv(ops.tanh(scores), self.attention_vector, 1, "same"))
+
+    def step(self, x, states, noise=None):
+        attended = self.attend(x, states[0], noise) * x[..., : -self.attention_units]
+        if self.rescale:
+            height, width = ops.shape(x)[1:3]
+            attended = attended * ops.cast(height * width, attended.dtype)
+        return super().step(super().project(attended), states, noise)
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class AttentionConvLSTM2D(ConvRNN):
+    """`AttentionConvLSTMCell` over a sequence (B, T, H, W, C), with `attention_maps` to look at.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_st.layers import AttentionConvLSTM2D
+        >>> layer = AttentionConvLSTM2D(4, 3, rescale=True, return_sequences=True)
+        >>> clips = np.ones((2, 5, 8, 10, 3), "float32")
+        >>> tuple(layer(clips).shape), tuple(layer.attention_maps(clips).shape)
+        ((2, 5, 8, 10, 4), (2, 5, 8, 10, 1))
+    """
+
+    cell_class = AttentionConvLSTMCell
+    rank = 2
+
+    def attention_maps(self, sequences):
+        """Attention at every step, (B, T, H, W, 1); every map sums to 1. Not for `go_backwards` or given states."""
+        sequences = ops.convert_to_tensor(sequences, dtype=self.compute_dtype)
+        batch, _, *spatial = ops.shape(sequences)[:-1]
+        steps = ops.swapaxes(sequences, 0, 1)
+        x, states, maps = self.cell.project_sequence(steps), self.cell.get_initial_state(batch, tuple(spatial)), []
+        for t in range(sequences.shape[1]):
+            maps.append(self.cell.attend(x[t], states[0]))
+            _, states = self.cell.step(x[t], states)
+        return ops.stack(maps, axis=1)
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class SelfAttentionConvLSTMCell(ConvLSTMCell):
+    """ConvLSTM with a self-attention memory (SA-ConvLSTM).
+
+    Equations: a ConvLSTM step gives H, C; then with N = H W positions, d `attention_units`, 1x1 projections
+        Q = W_q H, K_h = W_k H, V_h = W_v H, K_m = W_mk M, V_m = W_mv M          (N, d)
+        Z = W_z [softmax(Q K_h^T) V_h ; softmax(Q K_m^T) V_m]
+        i', g', o' = s, tanh, s of W_m * [Z; H] + b_m
+        M' = i' . g' + (1 - i') . M            H' = o' . M'
+    H' is the output and the hidden state of the next step; C stays the ConvLSTM's.
+
+    Weights: those of `ConvLSTMCell`, then query_kernel, key_kernel, value_kernel, memory_key_kernel,
+    memory_value_kernel (1, 1, F, d), attention_output_kernel (1, 1, 2d, F), memory_kernel (k, k, 2F, 3F), memory_bias.
+
+    State: hidden, cell, memory: (B, H, W, filters), compute dtype, zeros.
+
+    Args:
+        filters, kernel_size, ...: see `ConvLSTMCell`; rank 2. The memory's gates use the size of the state kernels.
+        attention_units: int or None. d; None: `filters`.
+        scale: bool. Divide scores by the root of d (a public port does, the paper, from memory, does not).
+
+    Memory: scores take 4 B N^2 bytes a map, twice; N up to about 1024 is practical.
+
+    Differs: the paper's separable convolutions for the memory's gates (from memory of it) are plain ones here.
+
+    Reference: Z. Lin et al., "Self-Attention ConvLSTM for Spatiotemporal Prediction", AAAI 2020
+    """
+
+    state_names = ("hidden", "cell", "memory")
+
+    def __init__(self, rank, filters, kernel_size, *args, attention_units=None, scale=False, **kwargs):
+        super().__init__(rank, filters, kernel_size, *args, **kwargs)
+        if rank != 2:
+            raise ValueError(f"Self-attention needs rank 2. Received: rank={rank}")
+        self.attention_units = attention_units
+        self.scale = scale
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        f, d = self.filters, self.attention_units or self.filters
+        one = (1, 1)
+        shapes = {f"{name}_kernel": (*one, f, d) for name in ("query", "key", "value", "memory_key", "memory_value")}
+        shapes["attention_output_kernel"] = (*one, 2 * d, f)
+        shapes["memory_kernel"] = (*self._hidden_kernel_size, 2 * f, 3 * f)
+        for name, shape in shapes.items():
+            setattr(self, name, self.add_weight(shape=shape, initializer=self.kernel_initializer, name=name))
+        self.memory_bias = self.add_weight(shape=(3 * f,), initializer="zeros", name="memory_bias")
+
+    def attention(self, h, m):
+        """Weights over the positions of H and of M: two tensors (B, N, N), rows sum to 1."""
+        query = self._tokens(h, self.query_kernel)
+        keys = self._tokens(h, self.key_kernel), self._tokens(m, self.memory_key_kernel)
+        return [ops.softmax(dot_scores(query, k, self.scale), axis=-1) for k in keys]
+
+    def _tokens(self, x, kernel):
+        batch, height, width, _ = ops.shape(x)
+        return ops.reshape(ops.conv(x, kernel, 1, "same"), (batch, height * width, kernel.shape[-1]))
+
+    def aggregate(self, h, m):
+        """Z (B, H, W, filters): what every position gathers from H and from M."""
+        from_h, from_m = self.attention(h, m)
+        z_h = ops.matmul(from_h, self._tokens(h, self.value_kernel))
+        z_m = ops.matmul(from_m, self._tokens(m, self.memory_value_kernel))
+        z = ops.concatenate([z_h, z_m], axis=-1)
+        z = ops.reshape(z, (*ops.shape(h)[:-1], z.shape[-1]))
+        return ops.conv(z, self.attention_output_kernel, 1, "same")
+
+    def step(self, x, states, noise=None):
+        h, c, m = states
+        h, (_, c) = super().step(x, [h, c], noise)
+        z = self.aggregate(h, m)
+        gates = self.state_conv(ops.concatenate([z, h], axis=-1), self.memory_kernel)
+        i, g, o = ops.split(gates + ops.cast(self.memory_bias, gates.dtype), 3, axis=-1)
+        i = self.recurrent_activation(i)
+        m = i * self.activation(g) + (1 - i) * m
+        h = self.recurrent_activation(o) * m
+        return h, [h, c, m]

@@ -1,0 +1,32 @@
+"""Softmax and weighted sums of attention. Pure functions of tensors."""
+
+import math
+
+from keras import ops
+
+
+def masked_softmax(scores, mask=None):
+    """Softmax over the last axis where `mask` (bool, broadcastable) is True, exactly 0 elsewhere.
+
+    A row with nothing to attend to is all zeros, not NaN (`keras.layers.Attention` returns uniform weights there).
+    """
+    if mask is None:
+        return ops.softmax(scores, axis=-1)
+    mask = ops.cast(mask, "bool")
+    lowest = ops.max(ops.where(mask, scores, -1e9 * ops.ones_like(scores)), axis=-1, keepdims=True)
+    weights = ops.where(mask, ops.exp(ops.where(mask, scores - lowest, ops.zeros_like(scores))), ops.zeros_like(scores))
+    total = ops.sum(weights, axis=-1, keepdims=True)
+    return weights / ops.where(total > 0, total, ops.ones_like(total))
+
+
+def dot_scores(query, keys, scale=False):
+    """score = s . h: (B, Tq, D), (B, T, D) -> (B, Tq, T); `scale` divides by the root of D."""
+    scores = ops.matmul(query, ops.swapaxes(keys, 1, 2))
+    return scores / math.sqrt(query.shape[-1]) if scale else scores
+
+
+def spatial_softmax(scores):
+    """Softmax over rows and columns: (B, H, W, 1) -> (B, H, W, 1), sums to 1 in every map."""
+    batch, height, width, _ = ops.shape(scores)
+    flat = ops.softmax(ops.reshape(scores, (batch, height * width)), axis=-1)
+    return ops.reshape(flat, (batch, height, width, 1))
