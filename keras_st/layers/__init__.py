@@ -1,6 +1,7 @@
 """Keras layers and cells for data that moves."""
 
 from keras_st.layers.attention import SequenceAttention, TemporalAttention
+from keras_st.layers.deformable import DeformableConv2D, OffsetPredictor
 from keras_st.layers.frame_wise import FrameWise
 from keras_st.layers.recurrent.attention_conv_lstm import (
     AttentionConvLSTM2D,
@@ -9,7 +10,15 @@ from keras_st.layers.recurrent.attention_conv_lstm import (
 )
 from keras_st.layers.recurrent.base import RecurrentConvCell
 from keras_st.layers.recurrent.conv_gru import ConvGRU1D, ConvGRU2D, ConvGRU3D, ConvGRUCell
-from keras_st.layers.recurrent.conv_lstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D, ConvLSTMCell, PeepholeLSTMCell
+from keras_st.layers.recurrent.conv_lstm import (
+    ConvLSTM1D,
+    ConvLSTM2D,
+    ConvLSTM3D,
+    ConvLSTMCell,
+    DeformableConvLSTMCell,
+    PeepholeLSTMCell,
+)
+from keras_st.layers.recurrent.hierarchical import ChunkedRNN, ClockStack
 from keras_st.layers.recurrent.spatial_rnn import SpatialRNN
 from keras_st.layers.recurrent.st_lstm import STLSTMCell
 from keras_st.layers.recurrent.stack import CellStack, ZigZagStack

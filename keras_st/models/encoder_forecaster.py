@@ -101,7 +101,7 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
             self.forecaster_stack = stack
         else:
             own = [_copy(cell, use_input=forecaster == "conditioned" or n > 0) for n, cell in enumerate(stack.cells)]
-            self.forecaster_stack = type(stack)(own)
+            self.forecaster_stack = stack.with_cells(own)
         if forecaster == "unconditioned":
             self.forecaster_layers = [
                 SpatialRNN(level, return_sequences=True) for level in _levels(self.forecaster_stack)
@@ -222,7 +222,7 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
 
     def _hidden(self, states):
         """Every level's hidden state, the first of its own, as a sequence of one step."""
-        return [own[0][:, None] for own in self.forecaster_stack.split_states(states)]
+        return [hidden[:, None] for hidden in self.forecaster_stack.hidden_maps(states)]
 
     def _decode(self, hidden):
         """Hidden maps of every level (B, T, h, w, F) to folded frames (B, T, h, w, P)."""

@@ -39,6 +39,10 @@ def conv_lstm(f=3, rank=2, k=3, **kwargs):
     return layers.ConvLSTMCell(rank, f, k, padding="same", **kwargs)
 
 
+def deformable(**kwargs):
+    return layers.DeformableConvLSTMCell(2, 3, 3, **kwargs)
+
+
 def conv_gru(f=3, rank=2, k=3, **kwargs):
     return layers.ConvGRUCell(rank, f, k, padding="same", **kwargs)
 
@@ -53,6 +57,10 @@ def forecaster(**kwargs):
 
 def lstm(kx, cin, f, kh=None):
     return 4 * f * (kx * cin + (kh or kx) * f + 1)
+
+
+def offsets(channels, outputs):
+    return 9 * channels * outputs + outputs
 
 
 def gru(k, cin, f):
@@ -99,6 +107,32 @@ CASES = [
         CLIP,
         lstm(9, C, 3) + 5 * 3 * 2 + 4 * 3 + 9 * 6 * 9 + 9,
     ),
+    Case(
+        "DeformableConv2D",
+        lambda: layers.FrameWise(layers.DeformableConv2D(3, 3, groups=2)),
+        CLIP,
+        9 * C * 3 + 3 + 9 * C * 54 + 54,
+        states=False,
+    ),
+    Case(
+        "ConvLSTM2D-deform-input",
+        lambda: layers.ConvLSTM2D(3, 3, deform="input", return_sequences=True),
+        CLIP,
+        lstm(9, C, 3) + offsets(C + 3, 27),
+    ),
+    Case("ConvLSTM2D-deform-state", lambda: rnn(deformable(deform="state")), CLIP, lstm(9, C, 3) + offsets(C + 3, 27)),
+    Case(
+        "ConvLSTM2D-deform-both-v1",
+        lambda: rnn(deformable(deform="both", deform_modulation=None)),
+        CLIP,
+        lstm(9, C, 3) + 2 * offsets(C + 3, 18),
+    ),
+    Case(
+        "ConvLSTM2D-deform-aligned",
+        lambda: rnn(deformable(deform="aligned")),
+        CLIP,
+        lstm(9, C, 3) + 2 * 9 * 9 + 2 * offsets(C + 3, 27),
+    ),
     Case("TemporalAttention", lambda: layers.TemporalAttention(units=5), CLIP, 5 * (2 * C + 1), states=False),
     Case("PeepholeLSTM", lambda: rnn(layers.PeepholeLSTMCell(3)), (B, T, C), lstm(1, C, 3) + 9),
     Case("ConvGRU1D", lambda: rnn(conv_gru(rank=1)), (B, T, W, C), gru(3, C, 3)),
@@ -110,6 +144,28 @@ CASES = [
     Case("STLSTM", lambda: rnn(st_lstm()), CLIP, st(9, C, 3)),
     Case("STLSTM-norm", lambda: rnn(st_lstm(norm=True)), CLIP, st(9, C, 3) + 2 * 15 * 3),
     Case("ZigZagStack", lambda: rnn(layers.ZigZagStack([st_lstm(), st_lstm()])), CLIP, st(9, C, 3) + st(9, 3, 3)),
+    Case(
+        "ClockStack",
+        lambda: rnn(layers.ClockStack([conv_lstm(), conv_lstm(4)], periods=(1, 1))),
+        CLIP,
+        lstm(9, C, 3) + lstm(9, 3, 4),
+    ),
+    Case(
+        "ChunkedRNN",
+        lambda: layers.ChunkedRNN(conv_lstm(), conv_lstm(4), chunk_frames=2),
+        CLIP,
+        lstm(9, C, 3) + lstm(9, 3, 4),
+        states=False,
+    ),
+    Case(
+        "forecaster-clock",
+        lambda: encoder_forecaster(
+            layers.ClockStack([conv_lstm(), conv_lstm(4)], periods=(1, 2)), horizon_frames=3, patch=2
+        ),
+        {"video": CLIP},
+        ENCODER + HEAD,
+        states=False,
+    ),
     Case("FrameWise", lambda: layers.FrameWise(keras.layers.Dense(5)), CLIP, C * 5 + 5, states=False),
     Case("forecaster-shared", lambda: forecaster(predict_context=True), {"video": CLIP}, ENCODER + HEAD, states=False),
     Case(

@@ -24,6 +24,28 @@ def conv(x, kernel, stride=1, dilation=1, padding="same"):
     return y
 
 
+def deformable(x, kernel, offsets, modulation=None, groups=1):
+    """Spec 2.1, tap by tap and pixel by pixel; offsets (B, H, W, 2GK) as (group, tap, (row, column))."""
+    (b, height, width, channels), (kh, kw, _, filters) = x.shape, kernel.shape
+    taps, size = kh * kw, channels // groups
+    offsets = offsets.reshape(b, height, width, groups, taps, 2)
+    m = np.ones((b, height, width, groups, taps)) if modulation is None else modulation
+    m = m.reshape(b, height, width, groups, taps)
+    y = np.zeros((b, height, width, filters))
+    for n, r, c, g, t in np.ndindex(b, height, width, groups, taps):
+        i, j = divmod(t, kw)
+        row = r + i - (kh - 1) // 2 + offsets[n, r, c, g, t, 0]
+        column = c + j - (kw - 1) // 2 + offsets[n, r, c, g, t, 1]
+        part = slice(g * size, (g + 1) * size)
+        value = np.zeros(size)
+        for yy in (int(np.floor(row)), int(np.floor(row)) + 1):
+            for xx in (int(np.floor(column)), int(np.floor(column)) + 1):
+                if 0 <= yy < height and 0 <= xx < width:
+                    value += (1 - abs(row - yy)) * (1 - abs(column - xx)) * x[n, yy, xx, part]
+        y[n, r, c] += m[n, r, c, g, t] * value @ kernel[i, j, part]
+    return y
+
+
 def sigmoid(a):
     return 1.0 / (1.0 + np.exp(-a))
 

@@ -235,13 +235,13 @@ class RecurrentConvCell(ConfigFromArguments, layers.Layer):
         """A convolution in the geometry of the input transform."""
         if self.rank == 0:
             return ops.matmul(x, kernel)
-        return ops.conv(x, kernel, self.strides, self.padding, None, self.dilation_rate)
+        return ops.conv(x, kernel, self.strides, self.padding, "channels_last", self.dilation_rate)
 
     def state_conv(self, x, kernel):
         """A convolution in the geometry of the recurrent transform: the map keeps its size."""
         if self.rank == 0:
             return ops.matmul(x, kernel)
-        return ops.conv(x, kernel, 1, "same", None, self.recurrent_dilation_rate)
+        return ops.conv(x, kernel, 1, "same", "channels_last", self.recurrent_dilation_rate)
 
     def step(self, x, states, noise=None):
         """The paper's equations: projected input and states to `(output, new_states)`."""

@@ -3,10 +3,13 @@
 import keras
 from keras import initializers, ops
 
+from keras_st.layers.deformable import OffsetPredictor, check_groups
 from keras_st.layers.recurrent.base import RecurrentConvCell
 from keras_st.layers.recurrent.spatial_rnn import ConvRNN
+from keras_st.ops.deformable import deformable_conv
 
 PEEPHOLES = (None, "channel", "full")
+DEFORMS = (None, "input", "state", "both", "aligned")
 
 
 @keras.saving.register_keras_serializable(package="keras_st")
@@ -143,7 +146,11 @@ class ConvLSTMCell(RecurrentConvCell):
 
     def step(self, x, states, noise=None):
         h, c = states
-        i, f, g, o = ops.split(x + self.normalised("hidden", self.hidden_conv(h, noise)), 4, axis=-1)
+        return self.gates(x + self.normalised("hidden", self.hidden_conv(h, noise)), c)
+
+    def gates(self, a, c):
+        """Output and states from the joined transform A and C_{t-1}."""
+        i, f, g, o = ops.split(a, 4, axis=-1)
         w_ci, w_cf, w_co = self._peepholes(c.dtype)
         i = self._gate(i, w_ci, c)
         f = self._gate(f, w_cf, c)
@@ -159,6 +166,110 @@ class ConvLSTMCell(RecurrentConvCell):
 
     def _gate(self, a, peephole, c):
         return self.recurrent_activation(a if peephole is None else a + peephole * c)
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class DeformableConvLSTMCell(ConvLSTMCell):
+    """ConvLSTM whose convolutions read where predicted offsets send them; `ConvLSTM2D(..., deform=...)` uses it.
+
+    Equations: with D(., W; u) a deformable convolution whose offsets (and modulation) are predicted from u,
+        deform="input"    A = D(X_t, W_x; [X_t; H]) + W_h * H + b
+        deform="state"    A = W_x * X_t + D(H, W_h; [X_t; H]) + b
+        deform="both"     A = D(X_t, W_x; [X_t; H]) + D(H, W_h; [X_t; H]) + b          H, C: the states before the step
+        deform="aligned"  H^a = D(H, W_ah; [H; X_t]), C^a = D(C, W_ac; [C; X_t]), then ConvLSTM on (X_t, H^a, C^a)
+    then gates as `ConvLSTMCell`. Predictors start at zero.
+
+    Weights: those of `ConvLSTMCell`; "aligned" adds align_hidden_kernel and align_cell_kernel (k, k, F, F); then each
+    predictor's offset_kernel and offset_bias.
+
+    Args:
+        filters, kernel_size, ...: see `ConvLSTMCell`; rank 2, stride and dilation 1, padding "same".
+        deform: "input", "state", "both" or "aligned".
+        deform_groups: int. Groups of channels with offsets of their own.
+        deform_modulation: see `OffsetPredictor`. With "2sigmoid" or None the start is exactly a ConvLSTM (all but
+            "aligned").
+
+    Differs: the aligned form's published network predicts offsets with a three-level pyramid; here a convolution does.
+
+    Reference: J. Dai et al., ICCV 2017; X. Zhu et al., CVPR 2019;
+    X. Xiang et al., "Zooming Slow-Mo", CVPR 2020 (aligned)
+    """
+
+    def __init__(
+        self,
+        rank,
+        filters,
+        kernel_size,
+        *args,
+        deform="both",
+        deform_groups=1,
+        deform_modulation="sigmoid",
+        padding="same",
+        **kwargs,
+    ):
+        super().__init__(rank, filters, kernel_size, *args, padding=padding, **kwargs)
+        if deform not in DEFORMS[1:]:
+            raise ValueError(f"`deform` must be one of {DEFORMS}. Received: deform={deform!r}")
+        geometry = (*self.strides, *self.dilation_rate, *self.recurrent_dilation_rate)
+        if rank != 2 or self.padding != "same" or max(geometry) > 1 or self.gate_mode != "conv" or not self.use_input:
+            raise ValueError(
+                "`deform` needs rank 2, stride and dilation 1, padding 'same', convolved gates and an input. "
+                f"Received: rank={rank}, strides={self.strides}, dilation_rate={self.dilation_rate}, "
+                f"recurrent_dilation_rate={self.recurrent_dilation_rate}, padding={self.padding!r}, "
+                f"gate_mode={self.gate_mode!r}, use_input={self.use_input}"
+            )
+        self.deform = deform
+        self.deform_groups = deform_groups
+        self.deform_modulation = deform_modulation
+        sizes = {"input": self.kernel_size, "state": self._hidden_kernel_size, "cell": self._hidden_kernel_size}
+        used = {"both": ("input", "state"), "aligned": ("state", "cell")}.get(deform, (deform,))
+        self.predictors = {
+            name: OffsetPredictor(sizes[name], deform_groups, deform_modulation, dtype=self.dtype_policy, name=name)
+            for name in used
+        }
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        for channels in {input_shape[-1] if name == "input" else self.filters for name in self.predictors}:
+            check_groups(channels, self.deform_groups)
+        if self.deform == "aligned":
+            for name in ("align_hidden_kernel", "align_cell_kernel"):
+                shape = (*self._hidden_kernel_size, self.filters, self.filters)
+                setattr(self, name, self.add_weight(shape=shape, initializer=self.recurrent_initializer, name=name))
+        for predictor in self.predictors.values():
+            predictor.build((*input_shape[:-1], input_shape[-1] + self.filters))
+
+    def _deformed(self, name, x, kernel, seen):
+        offsets, modulation = self.predictors[name](seen)
+        return deformable_conv(x, ops.cast(kernel, x.dtype), offsets, modulation, self.deform_groups)
+
+    def project(self, inputs):
+        """The input beside its transform (which a deformed input convolution needs the state for)."""
+        if "input" in self.predictors:
+            return inputs
+        return ops.concatenate([super().project(inputs), inputs], axis=-1)
+
+    def step(self, x, states, noise=None):
+        h, c = states
+        if noise is not None and noise[1] is not None:
+            h = h * noise[1]
+        if "input" in self.predictors:
+            seen = ops.concatenate([x, h], axis=-1)
+            x_gates = self._deformed("input", x, self.kernel, seen)
+            x_gates = x_gates if self.bias is None else x_gates + ops.cast(self.bias, x_gates.dtype)
+            x_gates = self.normalised("input", x_gates)
+        else:
+            x_gates, x = x[..., : 4 * self.filters], x[..., 4 * self.filters :]
+            seen = ops.concatenate([x, h], axis=-1)
+        if self.deform == "aligned":
+            seen_hidden, seen_cell = (ops.concatenate([state, x], axis=-1) for state in (h, c))
+            h = self._deformed("state", h, self.align_hidden_kernel, seen_hidden)
+            c = self._deformed("cell", c, self.align_cell_kernel, seen_cell)
+        if self.deform in ("state", "both"):
+            h_gates = self._deformed("state", h, self.recurrent_kernel, seen)
+        else:
+            h_gates = self.hidden_conv(h)
+        return self.gates(x_gates + self.normalised("hidden", h_gates), c)
 
 
 @keras.saving.register_keras_serializable(package="keras_st")
@@ -212,7 +323,8 @@ class ConvLSTM(ConvRNN):
     `ConvLSTMCell` has the equations, the gate order and the cell's arguments; `SpatialRNN` has
     `return_sequences`, `return_state`, `go_backwards`, `stateful`, `unroll`, `zero_output_for_mask`, masks and
     states. Every argument of `keras.layers.ConvLSTM1D/2D/3D` means the same here, and their weights copy over
-    with `set_weights`.
+    with `set_weights`. `deform` (2D only) takes `DeformableConvLSTMCell` for the cell, with its arguments; padding is
+    then "same".
 
     Call args: float (B, T, *spatial, C); `mask` bool (B, T); `initial_state` [hidden, cell].
     Returns: (B, T, *spatial, filters), the last step only unless `return_sequences`; then the states, if
@@ -227,6 +339,16 @@ class ConvLSTM(ConvRNN):
     """
 
     cell_class = ConvLSTMCell
+
+    def __init__(self, filters, kernel_size, *cell_args, deform=None, **kwargs):
+        if deform is not None:
+            self.cell_class = DeformableConvLSTMCell
+            kwargs["deform"] = deform
+        super().__init__(filters, kernel_size, *cell_args, **kwargs)
+
+    @property
+    def deform(self):
+        return getattr(self.cell, "deform", None)
 
 
 @keras.saving.register_keras_serializable(package="keras_st")

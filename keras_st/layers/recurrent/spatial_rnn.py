@@ -175,7 +175,7 @@ class ConvRNN(SpatialRNN):
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if hasattr(cls, "rank"):
-            arguments = {**constructor_arguments(cls.cell_class), **constructor_arguments(SpatialRNN)}
+            arguments = {**constructor_arguments(cls.cell_class), **constructor_arguments(cls)}
             first = [arguments.pop(name) for name in ("filters", "kernel_size")]
             rest = [p.replace(kind=p.KEYWORD_ONLY) for name, p in arguments.items() if name not in ("cell", "rank")]
             cls.__signature__ = inspect.Signature(first + rest)

@@ -45,6 +45,15 @@ class CellStack(ConfigFromArguments, layers.Layer):
             states = states[n:]
         return parts
 
+    def hidden_maps(self, states):
+        """Every level's hidden state, the first of its own, at the size of the lowest level's."""
+        return [own[0] for own in self.split_states(states)]
+
+    def with_cells(self, cells):
+        """A stack of this kind with other cells."""
+        own = {name: value for name, value in self.get_config().items() if name not in ("cells", "name")}
+        return type(self)(cells, **own)
+
     def project_sequence(self, inputs, noise=None):
         return self.cells[0].project_sequence(inputs, noise and noise[0])
 
