@@ -3,8 +3,8 @@
     python evaluate.py PATH                                      scores on the test split of its own data set
     python evaluate.py PATH --input clip.npy --horizon 15        forecasts the frames after a clip
 
-PATH is a run folder, a .keras file in one, or a served folder (saved_models/<system>/<version>). Writes
-metrics.json, .csv, .md, report.html, PNGs and forecast.gif (with --input also frames.npy) to a new folder:
+PATH is a run folder, a .keras file in one, or a served folder (saved_models/<system>/<version>). Writes report.html,
+PNGs, forecast.gif and metrics.json, .csv, .md (with --input frames.npy in their place) to a new folder:
 `<run>/evaluation/<n>`, `runs/<system>/evaluations/<n>` for a served folder, or `--out`.
 """
 
@@ -46,6 +46,8 @@ def main(argv):
     options = cli.parse(parser, argv)
     forecaster = saved.load(options.path)
     out = pathlib.Path(options.out) if options.out else next_folder(forecaster)
+    if out.exists():
+        raise InputError(f"Nothing is overwritten; the folder must not exist. Received: --out={out}")
     if options.input:
         out = predict(forecaster, options.input, options.horizon, out)
     else:
@@ -74,7 +76,7 @@ def predict(forecaster, clip_path, horizon, out):
         context = forecaster.scale(clip)
         frames = forecaster.predict(clip, horizon)
     except InputError as error:
-        raise InputError(f"{clip_path}: {error}") from error
+        raise InputError(f"{clip_path} cannot be forecast: {error}") from error
     with written_aside(out) as folder:
         np.save(folder / "frames.npy", frames)
         viz.save_gif(folder / "forecast.gif", context, frames)
@@ -101,13 +103,15 @@ def score(forecaster, out, horizon=None):
         context, truth = inputs["video"].numpy(), targets["frames"].numpy()
         for name, predict_frames in forecasts.items():
             frames = predict_frames(context)
+            if not np.isfinite(frames).all():
+                raise InputError(f"The model forecasts values that are not finite. Received: {forecaster.path}")
             scores[name].append(metrics.frame_scores(truth, frames, data_range=1.0))
             if name == recipe.system and len(shown) < SHOWN:
                 shown += list(zip(context, frames, truth))[: SHOWN - len(shown)]
     scores = {name: {m: np.concatenate([p[m] for p in parts]) for m in parts[0]} for name, parts in scores.items()}
     result = summarise(scores, recipe, forecaster)
     with written_aside(out) as folder:
-        (folder / "metrics.json").write_text(json.dumps(result, indent=1) + "\n")
+        (folder / "metrics.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
         write_tables(folder, result)
         viz.save_gif(folder / "forecast.gif", *shown[0])
         pictures = [("Truth left, forecast right (under the white bar)", "forecast.gif")]
@@ -116,7 +120,7 @@ def score(forecaster, out, horizon=None):
             pictures.append((f"Test sequence {n + 1}", f"strip_{n + 1}.png"))
         for metric, unit in (("mse_per_pixel", ""), ("psnr", " (dB)"), ("ssim", "")):
             curves = {name: values[metric]["per_lead_time"] for name, values in result["forecasts"].items()}
-            curves = {name: c for name, c in curves.items() if np.isfinite(c).all()}
+            curves = {name: c for name, c in curves.items() if None not in c}
             viz.lead_time_curves(curves, metric + unit).savefig(folder / f"{metric}.png")
             pictures.append((f"{metric} by lead time", f"{metric}.png"))
         if (history := read_history(forecaster.path.parent / "history.csv")) is not None:
@@ -146,14 +150,12 @@ def summarise(scores, recipe, forecaster):
     table = {}
     for name, values in scores.items():
         table[name] = {}
-        for metric, frames in values.items():  # frames: (sequences, lead times)
-            entry = {"mean": float(frames.mean()), "per_lead_time": frames.mean(axis=0).tolist()}
-            if np.isfinite(frames).all():
-                entry["interval_95"] = list(bootstrap_interval(frames.mean(axis=1)))
-            table[name][metric] = entry
+        for metric, frames in values.items():
+            table[name][metric] = summarise_metric(frames)
         # Jensen: the mean of PSNRs is never below the PSNR of the mean error; if it is, an axis was mixed up.
-        bound = -10 * np.log10(max(table[name]["mse_per_pixel"]["mean"], 1e-30))
-        assert table[name]["psnr"]["mean"] >= bound - 1e-6, "mean PSNR below the PSNR of the mean error"
+        if "exact_frames" not in table[name]["psnr"]:
+            bound = -10 * np.log10(table[name]["mse_per_pixel"]["mean"])
+            assert table[name]["psnr"]["mean"] >= bound - 1e-6, "mean PSNR below the PSNR of the mean error"
     mse = {name: values["mse_per_pixel"] for name, values in table.items()}
     best = min(metrics.TRIVIAL_FORECASTS, key=lambda name: mse[name]["mean"])
     first = {name: values["per_lead_time"][0] for name, values in mse.items()}
@@ -165,13 +167,39 @@ def summarise(scores, recipe, forecaster):
         "context_frames": recipe.task.context_frames,
         "horizon_frames": recipe.task.horizon_frames,
         "best_trivial": best,
-        "mse_below_best_trivial": 1 - mse[recipe.system]["mean"] / mse[best]["mean"],
-        "mse_below_last_frame_at_lead_1": 1 - first[recipe.system] / first["last_frame"],
+        "mse_below_best_trivial": _cut(mse[recipe.system]["mean"], mse[best]["mean"]),
+        "mse_below_last_frame_at_lead_1": _cut(first[recipe.system], first["last_frame"]),
         "forecasts": table,
         "seed": recipe.training.seed,
         "model": str(cli.with_variable(str(forecaster.path))),
         "environment": cli.environment(),
     }
+
+
+def summarise_metric(frames):
+    """Mean, 95 % interval over sequences and mean per lead time of values (sequences, lead times).
+
+    Frames forecast exactly have an infinite PSNR: they are left out of the means and counted.
+    """
+    finite = np.isfinite(frames)
+
+    def mean(values, keep):
+        return float(values[keep].mean()) if keep.any() else None
+
+    entry = {
+        "mean": mean(frames, finite),
+        "per_lead_time": [mean(frames[:, t], finite[:, t]) for t in range(frames.shape[1])],
+    }
+    if finite.all():
+        entry["interval_95"] = list(bootstrap_interval(frames.mean(axis=1)))
+    else:
+        entry["exact_frames"] = int((~finite).sum())
+    return entry
+
+
+def _cut(ours, theirs):
+    """By which share `ours` is below `theirs`; None where theirs is 0."""
+    return 1 - ours / theirs if theirs else None
 
 
 # Files
@@ -183,7 +211,10 @@ def written_aside(out):
     out = pathlib.Path(out)
     if out.exists():
         raise InputError(f"Nothing is overwritten; the folder must not exist. Received: {out}")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder must be one that can be made. Received: {error}") from error
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".writing-") as aside:
         folder = pathlib.Path(aside, "out")
         folder.mkdir()
@@ -202,7 +233,8 @@ def write_tables(folder, result):
     metric_names = list(next(iter(result["forecasts"].values())))
     lines = [
         f"{result['sequences']} test sequences of {result['data']['name']}, {result['context_frames']} frames in, "
-        f"{result['horizon_frames']} out, values 0..1. Mean over lead times, 95 % bootstrap interval over sequences.",
+        f"{result['horizon_frames']} out, values 0..1, forecasts clipped to 0..1. Mean over lead times, 95 % bootstrap "
+        "interval over sequences. SSIM: 7x7 uniform window, range 1.",
         "",
         "| forecast | " + " | ".join(metric_names) + " |",
         "|---|" + "---|" * len(metric_names),
@@ -212,21 +244,32 @@ def write_tables(folder, result):
         for metric in metric_names:
             low_high = values[metric].get("interval_95")
             interval = f" [{low_high[0]:.4g}, {low_high[1]:.4g}]" if low_high else ""
-            cells.append(f"{values[metric]['mean']:.4g}{interval}")
+            exact = values[metric].get("exact_frames")
+            cells.append(_number(values[metric]["mean"]) + interval + (f" ({exact} frames exact)" if exact else ""))
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines += [
         "",
-        f"MSE {100 * result['mse_below_best_trivial']:.1f} % below the best trivial forecast "
+        f"MSE {_below(result['mse_below_best_trivial'])} the best trivial forecast "
         f"({result['best_trivial']}), averaged over lead times 1 to {result['horizon_frames']}; "
-        f"{100 * result['mse_below_last_frame_at_lead_1']:.1f} % below last_frame at lead time 1.",
+        f"{_below(result['mse_below_last_frame_at_lead_1'])} last_frame at lead time 1.",
         "",
         "| MSE per pixel at lead time | " + " | ".join(str(t + 1) for t in range(result["horizon_frames"])) + " |",
         "|---|" + "---|" * result["horizon_frames"],
     ]
     for name, values in result["forecasts"].items():
-        cells = (f"{v:.4g}" for v in values["mse_per_pixel"]["per_lead_time"])
+        cells = (_number(v) for v in values["mse_per_pixel"]["per_lead_time"])
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     (folder / "metrics.md").write_text("\n".join(lines) + "\n")
+
+
+def _number(value):
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _below(cut):
+    if cut is None:
+        return "not comparable with"
+    return f"{100 * abs(cut):.1f} % {'below' if cut >= 0 else 'above'}"
 
 
 def write_report(folder, title, pictures, table=None):

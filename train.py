@@ -51,15 +51,17 @@ def main(argv):
     model = build_model(recipe, feature)
     if options.resume:
         run = pathlib.Path(options.resume)
-        if (run / "model.keras").exists():
-            raise InputError(f"The run is complete, there is nothing to resume. Received: --resume {run}")
+        if (run / "done.json").exists():
+            raise InputError(f"The run is complete, there is nothing to resume. Received: --resume={run}")
+        parent = json.loads((run / "environment.json").read_text())["saved_models"]
     else:
-        run = new_run(pathlib.Path(options.runs, recipe.system))
+        run, parent = new_run(pathlib.Path(options.runs, recipe.system)), options.saved_models
         (run / "recipe.yaml").write_text(yaml.safe_dump(recipe.as_dict(), sort_keys=False))
-        (run / "environment.json").write_text(json.dumps(cli.environment(), indent=1) + "\n")
-    print(f"run: {run}", flush=True)
+        environment = {**cli.environment(), "saved_models": parent}
+        (run / "environment.json").write_text(json.dumps(environment, indent=1) + "\n")
+    print(f"run: {run} (to go on after an interruption: python train.py --resume={run})", flush=True)
     fit(recipe, model, feature, steps, run)
-    finish(recipe, run, model, feature, pathlib.Path(options.saved_models, recipe.system))
+    finish(recipe, run, model, feature, pathlib.Path(parent, recipe.system))
 
 
 # Command line
@@ -68,12 +70,14 @@ def main(argv):
 def parse(argv):
     """`(recipe, options)` of a command line. Raises InputError, with the nearest name, where it is wrong."""
     argv = list(argv)
-    system = argv.pop(0) if argv and not argv[0].startswith("-") else None
+    system = argv.pop(0) if argv and not argv[0].startswith("-") else _option(argv, "--system")
     given = _option(argv, "--config")
     if (run := _option(argv, "--resume")) is not None:
         changed = [word for word in argv if word.startswith(("--data", "--model", "--task", "--training", "--config"))]
         if changed or system:
             raise InputError(f"`--resume` goes on with the run's own recipe. Received: {changed or system}")
+        if not pathlib.Path(run, "recipe.yaml").is_file():
+            raise InputError(f"`--resume` takes the folder of a run, which holds recipe.yaml. Received: --resume={run}")
         given = str(pathlib.Path(run, "recipe.yaml"))
         argv.append(f"--config={given}")
     config = read_config(given) if given else {}
@@ -167,6 +171,11 @@ def build_model(recipe: Recipe, feature):
     except ValueError as error:
         raise InputError(str(error)) from error
     training, needed = recipe.training, make_policy(recipe.training.rollout).input_names
+    if training.loss == "binary_crossentropy" and model.activation != "sigmoid":
+        raise InputError(
+            "Cross-entropy needs forecasts in 0..1 (--model.activation=sigmoid). "
+            f"Received: model.activation={model.activation}"
+        )
     if training.context_loss_weight and "context_frames" not in model.compute_output_shape(
         {"video": (None, *feature.shape)}
     ):
@@ -190,6 +199,8 @@ def fit(recipe: Recipe, model, feature, steps, run: pathlib.Path):
     compile_model(model, training, steps)
     checkpoint = Checkpoint(run / "checkpoint")
     first_epoch = checkpoint.restore(model)
+    if first_epoch == training.epochs:
+        return
     model.fit(
         training_batches(recipe, feature, first_epoch, steps),
         initial_epoch=first_epoch,
@@ -265,6 +276,8 @@ def new_run(parent: pathlib.Path):
             return run
         except FileExistsError:
             continue
+        except OSError as error:
+            raise InputError(f"`--runs` must be a folder that can be written. Received: {error}") from error
     raise InputError(f"No free run folder. Received: {parent / stamp}")
 
 
@@ -273,14 +286,19 @@ def finish(recipe: Recipe, run, model, feature, saved_models):
     partial = run / "partial.keras"
     model.save(partial)
     os.replace(partial, run / "model.keras")
-    evaluation = evaluate.score(saved.load(run), out=run / "evaluation" / "1")
+    forecaster = saved.load(run)
+    evaluation = evaluate.score(forecaster, evaluate.next_folder(forecaster))
     (run / "metrics.json").write_bytes((evaluation / "metrics.json").read_bytes())
+    served = None
     if keras.backend.backend() == "tensorflow":
         from keras_st.serving import export
 
-        print(f"served model: {export(model, saved_models, recipe, feature=feature)}")
+        served = str(export(model, saved_models, recipe, feature=feature))
+        print(f"served model: {served}")
     else:
         print(f"not exported: export needs the TensorFlow backend; `evaluate.py` reads {run}")
+    done = {"evaluation": str(evaluation), "served_model": served}
+    (run / "done.json").write_text(json.dumps(done, indent=1) + "\n")
     print(f"report: {evaluation / 'report.html'}")
 
 

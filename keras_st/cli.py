@@ -57,10 +57,12 @@ def parse(parser, argv):
 
 def with_variable(value):
     """A path under `$KERAS_ST_DATA` written with the variable: recipes and results then fit every machine."""
-    data = os.environ.get("KERAS_ST_DATA")
-    if data and isinstance(value, str) and os.path.abspath(value).startswith(os.path.abspath(data)):
-        return "$KERAS_ST_DATA" + os.path.abspath(value)[len(os.path.abspath(data)) :]
-    return value
+    data = os.path.abspath(os.environ.get("KERAS_ST_DATA") or os.sep)
+    if data == os.sep or not isinstance(value, str) or not os.path.isabs(value):
+        return value
+    path = os.path.normpath(value)
+    inside = path == data or path.startswith(data + os.sep)
+    return "$KERAS_ST_DATA" + path[len(data) :] if inside else value
 
 
 def environment():
@@ -70,7 +72,10 @@ def environment():
 
     def git(*words):
         here = os.path.dirname(os.path.abspath(__file__))
-        done = subprocess.run(["git", "-C", here, *words], capture_output=True, text=True)
+        try:
+            done = subprocess.run(["git", "-C", here, *words], capture_output=True, text=True)
+        except OSError:  # no git on this machine
+            return None
         return done.stdout.strip() if done.returncode == 0 else None
 
     commit = git("rev-parse", "HEAD")

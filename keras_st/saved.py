@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import zipfile
 
 import numpy as np
 
@@ -46,9 +47,7 @@ class SavedForecaster:
         clip = np.asarray(clip)
         channels = self.feature.shape[-1]
         if clip.ndim not in (4, 5) or clip.shape[-1] != channels or 0 in clip.shape:
-            raise InputError(
-                f"A clip must be (T, H, W, {channels}), with or without a batch axis. Received: shape={clip.shape}"
-            )
+            raise InputError(f"A clip must be (T, H, W, {channels}), or a batch of them. Received: shape={clip.shape}")
         if clip.dtype == np.uint8:
             return clip.astype("float32") / 255.0
         if clip.dtype not in (np.float32, np.float64, np.float16):
@@ -87,6 +86,10 @@ class SavedForecaster:
         return frames[0] if single else frames
 
 
+def _first_line(error):
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def _own_words(error):
     """The message of an error that Keras has wrapped in the call's arguments (it sets the original in bold)."""
     found = re.search(r"\x1b\[1m(.*?)\x1b\[0m", str(error), re.DOTALL)
@@ -96,14 +99,14 @@ def _own_words(error):
 def _from_keras(file):
     import keras
 
-    import keras_st.models  # noqa: F401  registers the classes the file names
+    import keras_st.models
 
     try:
         model = keras.saving.load_model(file, compile=False)
-    except (ValueError, OSError, KeyError) as error:
-        raise InputError(
-            f"{file} is not a whole model of this library. Received: {str(error).splitlines()[0]}"
-        ) from error
+    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{file} is not a whole model of this library. Received: {_first_line(error)}") from error
+    if not isinstance(model, keras_st.models.EncoderForecaster):
+        raise InputError(f"{file} must hold a forecaster of this library. Received: {type(model).__name__}")
     folder = file.parent
     feature = _read_feature(folder / "features.json") or FeatureSpec(
         "video", "uint8", (None, None, None, model.channels)
@@ -127,8 +130,11 @@ def _from_served(folder):
 def _read_feature(path):
     if not path.is_file():
         return None
-    fields = json.loads(path.read_text())["features"][0]
-    return FeatureSpec(**{**fields, "shape": tuple(fields["shape"])})
+    try:
+        fields = json.loads(path.read_text())["features"][0]
+        return FeatureSpec(**{**fields, "shape": tuple(fields["shape"])})
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise InputError(f"{path} is not the feature spec train.py wrote. Received: {_first_line(error)}") from error
 
 
 def _read_recipe(path):

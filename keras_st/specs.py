@@ -118,6 +118,8 @@ class Training:
     def __post_init__(self):
         _at_least(self, 1, "epochs", "batch_size")
         _at_least(self, 0, "warmup_fraction", "clip_norm", "context_loss_weight", "seed")
+        if self.warmup_fraction > 1:
+            raise InputError(f"`warmup_fraction` must be at most 1. Received: warmup_fraction={self.warmup_fraction}")
         if not self.learning_rate > 0:
             raise InputError(f"`learning_rate` must be positive. Received: learning_rate={self.learning_rate}")
 

@@ -5,6 +5,8 @@ Frames are float in 0..1, (T, H, W, C) with 1 or 3 channels; other channel count
 
 import numpy as np
 
+MOST_SHOWN = 12  # frames of a strip before and after the forecast begins
+
 
 def displayable(frames):
     """(T, H, W, C) floats as uint8 grey (T, H, W) or colour (T, H, W, 3)."""
@@ -14,7 +16,14 @@ def displayable(frames):
 
 
 def strip(context, forecast, truth=None):
-    """Rows of frames over time: context and truth, forecast, absolute error."""
+    """Rows of frames over time: context and truth, forecast, absolute error.
+
+    Of long clips the last `MOST_SHOWN` context frames and evenly spaced forecast frames are shown.
+    """
+    first = max(len(context) - MOST_SHOWN, 0)
+    context = context[first:]
+    leads = np.unique(np.linspace(0, len(forecast) - 1, min(len(forecast), MOST_SHOWN)).round().astype(int))
+    forecast, truth = forecast[leads], None if truth is None else truth[leads]
     rows = {"context, forecast": np.concatenate([context, forecast])}
     if truth is not None:
         hidden = np.zeros_like(context)
@@ -35,7 +44,7 @@ def strip(context, forecast, truth=None):
             axes.set_xticks([])
             axes.set_yticks([])
             if r == 0:
-                lead = t - len(context) + 1
+                lead = leads[t - len(context)] + 1 if t >= len(context) else t - len(context) + 1
                 axes.set_title(f"+{lead}" if lead > 0 else str(lead), fontsize=6, pad=2)
             if t == 0 or (r and t == len(context)):
                 axes.set_ylabel(name.replace(", ", "\n"), fontsize=6)
@@ -49,11 +58,13 @@ def lead_time_curves(curves, ylabel, title=""):
     axes = figure.add_subplot()
     for name, values in curves.items():
         axes.plot(np.arange(1, len(values) + 1), values, marker="o", markersize=3, label=name)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.margins(y=0.25)
     axes.set_xlabel("lead time (frames)")
     axes.set_ylabel(ylabel)
     axes.set_title(title, fontsize=9)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, ncols=4, loc="upper center")
     figure.tight_layout()
     return figure
 
@@ -64,6 +75,7 @@ def training_curves(history):
     axes = figure.add_subplot()
     for name, values in history.items():
         axes.plot(np.arange(1, len(values) + 1), values, marker="o", markersize=3, label=name)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("epoch")
     axes.set_ylabel("loss")
     axes.grid(alpha=0.3)

@@ -40,6 +40,8 @@ def make_dataset(name: str, split: str, **options) -> tf.data.Dataset:
             raise InputError.unknown(f"option of {name}", option, list(known)[1:])
     if options.get("root"):
         options["root"] = os.path.expanduser(os.path.expandvars(options["root"]))
+        if "$" in options["root"]:
+            raise InputError(f"`root` names a variable that is not set. Received: root={options['root']}")
     return DATASETS[name](split, **options)
 
 

@@ -1,6 +1,7 @@
 """One clip of a user's, from a file to an array."""
 
 import pathlib
+import zipfile
 
 import numpy as np
 
@@ -19,8 +20,10 @@ def read_clip(path):
         raise InputError(f"{path} must be an existing .npy file. Received: {found}")
     try:
         clip = np.load(path, allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} must be a whole .npy array of numbers. Received: {error}") from error
+    if not isinstance(clip, np.ndarray):
+        raise InputError(f"{path} must hold one array. Received: an archive of several (.npz)")
     if clip.ndim == 3:
         clip = clip[..., None]
     if clip.ndim != 4:

@@ -5,12 +5,14 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import evaluate
 from keras_st import cli
 from keras_st.metrics import forecast as metrics
 from keras_st.saved import load
+from keras_st.specs import InputError
 
 
 def test_scores_of_run_and_served_folder_agree(tiny_run, tmp_path):
@@ -42,6 +44,40 @@ def test_the_table_is_the_metric_functions_on_the_test_split(tiny_run):
     assert low < ours["mse_per_pixel"]["mean"] < high
     best = min(result["forecasts"][n]["mse_per_pixel"]["mean"] for n in metrics.TRIVIAL_FORECASTS)
     assert result["mse_below_best_trivial"] == pytest.approx(1 - ours["mse_per_pixel"]["mean"] / best)
+
+
+def test_a_score_is_summarised_over_sequences_and_by_lead_time():
+    frames = np.array([[1.0, 3.0], [2.0, 6.0], [3.0, 9.0]])
+    entry = evaluate.summarise_metric(frames)
+    assert entry["mean"] == 4 and entry["per_lead_time"] == [2, 6]
+    assert entry["interval_95"] == list(evaluate.bootstrap_interval([2, 4, 6]))  # of sequences, not of frames
+    exact = evaluate.summarise_metric(np.array([[np.inf, np.inf], [20.0, np.inf]]))
+    assert exact == {"mean": 20.0, "per_lead_time": [20.0, None], "exact_frames": 3}
+    assert evaluate._cut(1.0, 0.0) is None and evaluate._below(-0.04) == "4.0 % above"
+
+
+def test_lead_1_is_the_first_forecast_frame(tiny_run):
+    result = json.loads((tiny_run[0] / "metrics.json").read_text())
+    ours, last = (result["forecasts"][n]["mse_per_pixel"]["per_lead_time"] for n in ("conv_lstm", "last_frame"))
+    assert ours[0] != ours[-1]
+    assert result["mse_below_last_frame_at_lead_1"] == pytest.approx(1 - ours[0] / last[0])
+
+
+def test_still_clips_and_broken_models_are_told_apart(tiny_run, tmp_path, monkeypatch):
+    """Clips that never change: persistence is exact, ratios have no meaning, the report is still written."""
+    run, _ = tiny_run
+    forecaster = load(run)
+    still = [({"video": tf.fill([2, 4, 16, 16, 1], 0.5)}, {"frames": tf.fill([2, 3, 16, 16, 1], 0.5)})]
+    recipe, _ = evaluate.test_split(forecaster, None)
+    monkeypatch.setattr(evaluate, "test_split", lambda *a: (recipe, still))
+    out = evaluate.score(forecaster, tmp_path / "still")
+    result = json.loads((out / "metrics.json").read_text())
+    assert result["forecasts"]["last_frame"]["psnr"]["exact_frames"] == 6
+    assert result["mse_below_best_trivial"] is None and "not comparable" in (out / "metrics.md").read_text()
+    monkeypatch.setattr(forecaster, "_run", lambda clips, horizon: np.full((2, 3, 16, 16, 1), np.nan))
+    with pytest.raises(InputError, match="not finite"):
+        evaluate.score(forecaster, tmp_path / "broken")
+    assert not (tmp_path / "broken").exists()
 
 
 def test_files_of_an_evaluation(tiny_run):
@@ -104,8 +140,16 @@ def clips(tmp_path):
     np.save(tmp_path / "good.npy", good)
     (tmp_path / "cut.npy").write_bytes((tmp_path / "good.npy").read_bytes()[:140])
     (tmp_path / "movie.mp4").write_bytes(b"")
+    with (tmp_path / "archive.npy").open("wb") as file:
+        np.savez(file, good=good)
     words = {name: word for name, (_, word) in arrays.items()}
-    return {**words, "cut.npy": "whole", "none.npy": "no such file", "movie.mp4": "another kind"}
+    return {
+        **words,
+        "cut.npy": "whole",
+        "none.npy": "no such file",
+        "movie.mp4": "another kind",
+        "archive.npy": "archive",
+    }
 
 
 def test_bad_clips_are_one_line_exit_2_and_leave_nothing(tiny_run, clips, tmp_path, capfd):

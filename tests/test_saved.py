@@ -1,5 +1,8 @@
 """`keras_st.saved.load(...)`: every form on disk, every clip that cannot be used."""
 
+import shutil
+
+import keras
 import numpy as np
 import pytest
 
@@ -55,6 +58,13 @@ def test_what_cannot_be_loaded_is_named(tmp_path, tiny_run):
     (tmp_path / "text.keras").write_text("no")
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "saved_model.pb").write_bytes((served / "saved_model.pb").read_bytes()[:500])
-    for name in ("none", "cut.keras", "text.keras", "served", "."):
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "other.keras")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.keras").write_bytes((run / "model.keras").read_bytes())
+    (tmp_path / "run" / "features.json").write_text('{"features": []}')
+    shutil.copytree(served, tmp_path / "cut_variables")
+    data = tmp_path / "cut_variables" / "variables" / "variables.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:100])
+    for name in ("run", "other.keras", "cut_variables", "none", "cut.keras", "text.keras", "served", "."):
         with pytest.raises(InputError):
             saved.load(tmp_path / name)

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -33,7 +32,15 @@ def weights(run):
 def test_run_folder_holds_what_the_design_says(tiny_run):
     run, served = tiny_run
     assert {p.name for p in run.iterdir()} >= {
-        *("recipe.yaml", "environment.json", "features.json", "history.csv", "metrics.json", "model.keras"),
+        *(
+            "recipe.yaml",
+            "environment.json",
+            "features.json",
+            "history.csv",
+            "metrics.json",
+            "model.keras",
+            "done.json",
+        ),
         *("checkpoint", "evaluation"),
     }
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
@@ -76,13 +83,66 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path):
     killed = subprocess.run([sys.executable, "-c", code, *words, *folders], cwd=ROOT)
     assert killed.returncode == 9
     (run,) = (tmp_path / "runs" / "conv_lstm").iterdir()
-    assert not (run / "model.keras").exists() and len(list((run / "checkpoint").iterdir())) == 1
-    train.main([f"--resume={run}", f"--saved_models={tmp_path / 'served'}"])
+    assert not (run / "model.keras").exists() and len(list((run / "checkpoint").glob("*.h5"))) == 1
+    with (run / "history.csv").open("a") as file:  # an epoch that was logged, but not saved
+        file.write("1,0,0\n")
+    train.main([f"--resume={run}"])
+    assert len(list((tmp_path / "served" / "conv_lstm").iterdir())) == 1
     for a, b in zip(weights(whole), weights(run)):
         np.testing.assert_array_equal(a, b)
     assert (run / "history.csv").read_text() == (whole / "history.csv").read_text()
     with pytest.raises(InputError, match="complete"):
         train.main([f"--resume={run}"])
+
+
+def test_killed_in_the_first_epoch_or_while_scoring_is_finished_by_resuming(tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "finish", fail)
+    with pytest.raises(KeyboardInterrupt):
+        run_train(tmp_path)
+    (run,) = (tmp_path / "runs" / "conv_lstm").iterdir()
+    monkeypatch.undo()
+    train.main([f"--resume={run}"])
+    assert (run / "done.json").exists() and (run / "metrics.json").exists()
+    early = tmp_path / "runs" / "conv_lstm" / "early"
+    early.mkdir()
+    for name in ("recipe.yaml", "environment.json"):
+        (early / name).write_bytes((run / name).read_bytes())
+    (early / "history.csv").write_text("")  # what a kill in the first epoch leaves
+    train.main([f"--resume={early}"])
+    assert (early / "history.csv").read_text() == (run / "history.csv").read_text()
+    for a, b in zip(weights(early), weights(run)):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_checkpoint_holds_the_states_of_dropout(tmp_path):
+    import keras
+
+    from keras_st.layers import ConvLSTMCell
+    from keras_st.models import encoder_forecaster
+    from keras_st.training.callbacks import Checkpoint
+
+    def make():
+        keras.utils.set_random_seed(0)
+        cell = ConvLSTMCell(2, 3, 3, padding="same", recurrent_dropout=0.5, seed=7)
+        model = encoder_forecaster([cell], horizon_frames=2)
+        model.build({"video": (None, 3, 8, 8, 1)})
+        model.compile("sgd", loss={"frames": "mse"})
+        return model
+
+    clips, frames = np.random.default_rng(0).random((2, 4, 3, 8, 8, 1)).astype("float32")
+    model, checkpoint = make(), Checkpoint(tmp_path / "c")
+    checkpoint.set_model(model)
+    model.fit({"video": clips}, {"frames": frames[:, :2]}, verbose=0)
+    checkpoint.on_epoch_end(0)
+    again = make()
+    assert Checkpoint(tmp_path / "c").restore(again) == 1
+    for m in (model, again):
+        m.fit({"video": clips}, {"frames": frames[:, :2]}, verbose=0)
+    for a, b in zip(model.get_weights(), again.get_weights()):
+        np.testing.assert_array_equal(a, b)
 
 
 SHARED = "--model.forecaster=shared "
@@ -215,7 +275,11 @@ BAD = {
     "--data.frame_size=2": "frame_size=2",
     "--data.root=/nowhere": "train-images-idx3-ubyte",
     "--task.horizon_frames=0": "horizon_frames=0",
-    "--resume=/nowhere": "/nowhere/recipe.yaml",
+    "--resume=/nowhere": "--resume=/nowhere",
+    "--system=conv_lst": "did you mean 'conv_lstm'",
+    "--training.warmup_fraction=5": "warmup_fraction=5",
+    "--training.loss=binary_crossentropy": "activation=linear",
+    "--data.root=$NO_SUCH_VARIABLE/mnist": "not set",
     "--config=/nowhere.yaml": "/nowhere.yaml",
     "--training.context_loss_weight=1": "context_loss_weight=1",
     "--training.rollout.policy=teacher": "policy=teacher",
@@ -246,4 +310,10 @@ def test_paths_under_the_data_folder_are_stored_with_the_variable(monkeypatch, t
     (tmp_path / "mnist").mkdir()
     recipe, _ = train.parse([f"--data.root={tmp_path / 'mnist'}"])
     assert recipe.data["root"] == "$KERAS_ST_DATA/mnist"
-    assert cli.with_variable(str(pathlib.Path(tmp_path).parent)) == str(pathlib.Path(tmp_path).parent)
+    for other in (str(tmp_path.parent), str(tmp_path) + "2/x", "moving_mnist", 3, None):
+        assert cli.with_variable(other) == other
+
+
+def test_without_git_there_is_no_commit(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert cli.environment()["commit"] is None

@@ -18,6 +18,19 @@ def constructor_arguments(cls):
     return names
 
 
+def with_dtype_of(cells, kwargs):
+    """`kwargs` of a layer that runs `cells`, with their dtype policy: what runs a cell computes as the cell does.
+
+    Raises ValueError where the cells differ, or where `kwargs` names another policy.
+    """
+    names = {cell.dtype_policy.name for cell in cells}
+    if kwargs.get("dtype") is not None:
+        names.add(keras.dtype_policies.get(kwargs["dtype"]).name)
+    if len(names) > 1:
+        raise ValueError(f"Cells and what runs them need one dtype policy. Received: {sorted(names)}")
+    return {**kwargs, "dtype": cells[0].dtype_policy}
+
+
 class ConfigFromArguments:
     """Mixin: `get_config` saves every declared constructor argument from the attribute of the same name.
 

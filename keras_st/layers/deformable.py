@@ -39,7 +39,9 @@ class OffsetPredictor(ConfigFromArguments, layers.Layer):
         self.built = True
 
     def call(self, inputs):
-        y = ops.conv(inputs, self.offset_kernel, 1, "same") + ops.cast(self.offset_bias, inputs.dtype)
+        y = ops.conv(inputs, self.offset_kernel, 1, "same", data_format="channels_last") + ops.cast(
+            self.offset_bias, inputs.dtype
+        )
         if self.modulation is None:
             return y, None
         cut = 2 * y.shape[-1] // 3

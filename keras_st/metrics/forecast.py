@@ -60,7 +60,9 @@ def _window_mean(xp, x):
         windows = np.lib.stride_tricks.sliding_window_view(x, (SSIM_WINDOW, SSIM_WINDOW), axis=(-3, -2))
         return windows.mean(axis=(-2, -1))
     lead, frame = ops.shape(x)[:-3], ops.shape(x)[-3:]
-    pooled = ops.average_pool(ops.reshape(x, (-1, *frame)), SSIM_WINDOW, strides=1, padding="valid")
+    pooled = ops.average_pool(
+        ops.reshape(x, (-1, *frame)), SSIM_WINDOW, strides=1, padding="valid", data_format="channels_last"
+    )
     return ops.reshape(pooled, (*lead, *ops.shape(pooled)[1:]))
 
 

@@ -4,7 +4,7 @@ import keras
 from keras import layers, ops
 
 from keras_st.backend import scan
-from keras_st.layers.config import ConfigFromArguments
+from keras_st.layers.config import ConfigFromArguments, with_dtype_of
 from keras_st.layers.recurrent.spatial_rnn import SpatialRNN
 from keras_st.layers.recurrent.stack import CellStack
 from keras_st.ops.axes import check_divisible, depth_to_space, merge_leading, space_to_depth, split_leading
@@ -24,6 +24,7 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
     At every step the decoder maps the hidden states to a frame.
 
     Training may replace predictions that are fed back by the truth: see the inputs `future` and `*_flags`.
+    Dropout masks of the cells are drawn once for the context and once for the forecast.
     No policy, no schedule and no random number lives in the model; `keras_st.training.schedules` makes flags.
 
     Inputs (dict):
@@ -72,7 +73,10 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
         predict_context=False,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        if not isinstance(cells, (CellStack, list, tuple)):
+            raise ValueError(f"`cells` must be a list of cells or a stack. Received: {type(cells).__name__}")
+        stack = cells if isinstance(cells, CellStack) else CellStack(cells)
+        super().__init__(**with_dtype_of([stack], kwargs))
         for name, value, known in (("forecaster", forecaster, FORECASTERS), ("readout", readout, READOUTS)):
             if value not in known:
                 raise ValueError(f"`{name}` must be one of {known}. Received: {name}={value!r}")
@@ -81,7 +85,6 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
         _check_positive("horizon_frames", horizon_frames)
         _check_positive("patch", patch)
         self.cells = cells if isinstance(cells, CellStack) else list(cells)
-        stack = cells if isinstance(cells, CellStack) else CellStack(cells)
         if predict_context and readout == "all" and not stack.independent_levels:
             raise ValueError(
                 f'`predict_context` of a `{type(stack).__name__}` needs readout="last". Received: readout={readout!r}'
@@ -92,6 +95,8 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
         self.readout = readout
         self.activation = activation
         self.predict_context = predict_context
+        for cell in stack.cells:
+            _check_keeps_size(cell)
         levels = _levels(stack)
         self.encoder = [
             SpatialRNN(level, return_sequences=predict_context or level is not levels[-1], return_state=True)
@@ -132,20 +137,29 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
                 layer.build(shape)
                 shape = (batch, None, *layer.cell.compute_output_shape((batch, *shape[2:]))[0][1:])
         read = self.forecaster_stack.cells if self.readout == "all" else self.forecaster_stack.cells[-1:]
-        self.decoder = layers.Conv2D(first[-1], 1, activation=self.activation, dtype=self.dtype_policy, name="decoder")
+        self.decoder = layers.Conv2D(
+            first[-1],
+            1,
+            activation=self.activation,
+            data_format="channels_last",
+            dtype=self.dtype_policy,
+            name="decoder",
+        )
         self.decoder.build((batch, *shape[2:-1], sum(cell.filters for cell in read)))
         self.built = True
 
     def call(self, inputs, training=None, horizon_frames=None):
         horizon = self.horizon_frames if horizon_frames is None else horizon_frames
         _check_positive("horizon_frames", horizon)
-        _video_shape({name: tuple(x.shape) for name, x in inputs.items()})
+        _video_shape({name: tuple(x.shape) for name, x in inputs.items()} if isinstance(inputs, dict) else inputs)
         if not self.input_names >= set(inputs):
             raise ValueError(
                 f"A {self.forecaster} forecaster takes {sorted(self.input_names)}. Received: {sorted(inputs)}"
             )
         video, future, flags = self._fold(inputs["video"]), None, inputs.get("future_flags")
         if flags is not None:
+            _check_steps("future_flags", flags, horizon - 1)
+            _check_steps("future", inputs["future"], horizon)
             future = self._fold(inputs["future"])[:, : horizon - 1]
         if "context_flags" in inputs:
             seen, states = self._read_with_flags(video, inputs["context_flags"], training)
@@ -268,21 +282,35 @@ def _copy(cell, use_input):
 
 
 def _prepend_zeros(x):
-    return ops.concatenate([ops.zeros_like(x[:, :1]), x], axis=1) if x.shape[1] != 0 else x
+    return ops.pad(x, [(0, 0), (1, 0), *[(0, 0)] * (len(x.shape) - 2)])
 
 
 def _video_shape(shapes):
     """The shape of `video` among the named input shapes, checked."""
     if not isinstance(shapes, dict) or "video" not in shapes:
-        raise ValueError(f'The inputs must be a dict with a tensor "video". Received: {shapes}')
+        got = sorted(shapes) if isinstance(shapes, dict) else type(shapes).__name__
+        raise ValueError(f'The inputs must be a dict with a tensor "video". Received: {got}')
     shape = tuple(shapes["video"])
     if len(shape) != 5:
         raise ValueError(f"`video` must be (B, T, H, W, C). Received: shape={shape}")
     if shape[1] == 0:
         raise ValueError(f"`video` must hold at least one frame. Received: shape={shape}")
-    if "future_flags" in shapes and "future" not in shapes:
-        raise ValueError(f"`future_flags` needs the input `future`. Received: {sorted(shapes)}")
+    if ("future_flags" in shapes) != ("future" in shapes):
+        raise ValueError(f"`future` and `future_flags` go together. Received: {sorted(shapes)}")
     return shape
+
+
+def _check_steps(name, x, steps):
+    if x.shape[1] not in (None, steps):
+        raise ValueError(f"`{name}` must have {steps} steps at this horizon. Received: shape={tuple(x.shape)}")
+
+
+def _check_keeps_size(cell):
+    shape = (1, 64, 64, 1)
+    if tuple(cell.compute_output_shape(shape)[0][1:3]) != shape[1:3]:
+        raise ValueError(
+            f'Cells must keep the size of a map (stride 1, padding="same"). Received: padding={cell.padding!r}'
+        )
 
 
 def _check_positive(name, value):

@@ -13,10 +13,9 @@ def forecaster(folder):
     try:
         model = tf.saved_model.load(str(folder))
         horizon = json.loads(pathlib.Path(folder, "assets.extra", "features.json").read_text())["horizon_frames"]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{folder} is not a whole served forecaster. Received: {str(error).splitlines()[0]}"
-        ) from error
+    except (OSError, ValueError, KeyError, IndexError, tf.errors.OpError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{folder} is not a whole served forecaster. Received: {reason}") from error
     name = "serving_float" if "serving_float" in model.signatures else "serving_default"
     signature = model.signatures[name]
 
@@ -25,7 +24,8 @@ def forecaster(folder):
             return signature(video=tf.constant(clips))["frames"].numpy()
         except tf.errors.InvalidArgumentError as error:
             raise ValueError(
-                f"{folder} cannot take clips of shape {clips.shape}: {error.message.splitlines()[0]}"
+                f"{folder} cannot take clips of this size: height and width must be multiples of the model's patch "
+                f"(and those it was trained on, where they are fixed). Received: shape={clips.shape}"
             ) from error
 
     run.model = model  # the signature alone does not keep its variables alive

@@ -160,10 +160,11 @@ def test_causal_or_context_only(case):
     assert np.abs(after[:, -1] - before[:, -1]).max() > 1e-6
 
 
-def test_mixed_precision_is_finite_and_close(case):
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_is_finite_and_close(case, policy):
     keras.utils.set_random_seed(0)
     plain = built(case)
-    keras.config.set_dtype_policy("mixed_bfloat16")
+    keras.config.set_dtype_policy(policy)
     try:
         mixed = case.make()
         mixed(case.inputs())

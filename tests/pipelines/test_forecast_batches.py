@@ -71,6 +71,9 @@ def test_reverse_sampling_also_flags_the_context():
     ((inputs, targets),) = add_rollout(batches, ReverseScheduledSampling(), TASK, 0, 1, 0).as_numpy_iterator()
     assert inputs["context_flags"].shape == (64, 2) and inputs["future_flags"].shape == (64, 1)
     assert 0.2 < inputs["context_flags"].mean() < 0.8
+    late = ReverseScheduledSampling(start_step=0, stop_step=10, alpha=0.1)  # at step 5: context 1, future 0.25
+    ((inputs, targets),) = add_rollout(batches, late, TASK, 5, 1, 0).as_numpy_iterator()
+    assert inputs["context_flags"].mean() == 1 and 0 < inputs["future_flags"].mean() < 0.5
     np.testing.assert_array_equal(inputs["future"], targets["frames"])
 
 

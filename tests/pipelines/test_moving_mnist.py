@@ -71,7 +71,36 @@ def test_one_digit_moves_whole_at_the_stated_speed_and_turns_at_the_walls(frame_
     assert turned > 20
 
 
+def test_the_law_of_motion():
+    """Drawn block against its law, digit by digit: a lone bright pixel per digit shows its rounded position."""
+    digits = tf.constant(np.pad(np.full((1, 1, 1), 200, "uint8"), [(0, 0), (0, 13), (0, 13)]))
+    video = m.draw_block(digits, tf.constant([5, 6], tf.int64), 32, 1, 40).numpy()[..., 0]
+    rows = np.stack([np.argmax(v.max(2), axis=1) for v in video])  # (BLOCK, 40): row of the digit's corner
+    columns = np.stack([np.argmax(v.max(1), axis=1) for v in video])
+    assert rows.min() == 0 and rows.max() == 18 and columns.min() == 0 and columns.max() == 18  # the whole free range
+    speeds = []
+    for path in np.concatenate([rows, columns]):
+        fits = []  # (start, speed) whose reflected, rounded line is this path
+        for speed in np.arange(1.0, 2.0001, 0.005):
+            for sign in (-1, 1):
+                starts = path[0] + np.linspace(-0.5, 0.5, 41)
+                line = starts[:, None] + sign * speed * np.arange(40)
+                line = 18 - np.abs(np.mod(line, 36) - 18)
+                fits += [speed] * int((np.abs(line - path) <= 0.5 + 0.02 * np.arange(40)[None]).all(1).any())
+        assert fits, path
+        speeds.append(np.mean(fits))
+    assert min(speeds) < 1.15 and max(speeds) > 1.85 and 1.35 < np.mean(speeds) < 1.65
+
+
+def test_digits_start_anywhere():
+    starts = np.array([centres(clip[:1])[0] for clip in videos(num_sequences=100, num_digits=1)])
+    assert (starts.min(0) < 9).all() and (starts.max(0) > 22).all()
+
+
 def test_digits_are_joined_by_maximum():
+    digits = tf.constant(np.full((1, 14, 14), 90, "uint8"))
+    video = m.draw_block(digits, tf.constant([1, 2], tf.int64), 32, 2, 20).numpy()
+    assert set(np.unique(video)) == {0, 90}  # nothing is added up where digits overlap
     two = videos(num_sequences=8, num_digits=2)
     assert two.max() <= 255 and two.dtype == np.uint8
     one = videos(num_sequences=8, num_digits=1)

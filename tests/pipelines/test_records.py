@@ -104,13 +104,62 @@ def test_what_is_missing_is_named(clips, tmp_path):
 
 def test_damage_is_an_error_not_a_short_data_set(clips, tmp_path):
     (path,) = records.write_shards(clips, tmp_path, "test")
+    first = tf.train.SequenceExample.FromString(next(tf.data.TFRecordDataset(str(path)).as_numpy_iterator()))
     whole = path.read_bytes()
     damaged = bytearray(whole)
     damaged[len(whole) // 2] ^= 0xFF  # one bit pattern in the middle: the CRC must notice
     for content in (bytes(damaged), whole[: len(whole) // 2]):
         path.write_bytes(content)
-        with pytest.raises(tf.errors.DataLossError):
+        with pytest.raises(InputError, match="test-00000-of-00001.tfrecord is damaged"):
             read(tmp_path)
+        with pytest.raises(tf.errors.DataLossError):
+            read(tmp_path, verify=False)
+    end = 12 + len(first.SerializeToString()) + 4  # cut at a record's end, every CRC that is left is right
+    path.write_bytes(whole[:end])
+    with pytest.raises(InputError, match="should hold 5 clips. Received: 1"):
+        read(tmp_path)
+    with pytest.raises(tf.errors.FailedPreconditionError, match="expected to contain 5 elements"):
+        read(tmp_path, verify=False)
+
+
+def test_unlike_clips_are_refused(clips, tmp_path):
+    grey = {"video": clips[0]["video"][..., :1], "id": b"grey", "label": 1}
+    small = {"video": clips[0]["video"][:, :4], "id": b"small", "label": 1}
+    bare = {"video": clips[0]["video"], "id": b"bare"}
+    for other in (grey, small, bare):
+        with pytest.raises(InputError, match="must be alike"):
+            records.write_shards([clips[0], other], tmp_path / "a", "test")
+    records.write_shards(clips, tmp_path / "b", "train")
+    with pytest.raises(InputError, match="describes other clips"):
+        records.write_shards([grey], tmp_path / "b", "test")
+    two = {"video": clips[0]["video"][..., :2], "id": b"two"}
+    with pytest.raises(InputError, match="raw"):
+        records.write_shards([two], tmp_path / "c", "test")
+    records.write_shards([two], tmp_path / "c", "test", encoding="raw")
+    np.testing.assert_array_equal(read(tmp_path / "c")[0]["video"], two["video"])
+
+
+def test_what_is_no_clip_is_named(clips, tmp_path):
+    for bad, word in (
+        (clips[0]["video"], "ndarray"),
+        ({"video": clips[0]["video"]}, "'video': ndarray"),
+        ({"video": clips[0]["video"], "id": "a"}, "'id': str"),
+    ):
+        with pytest.raises(InputError, match=word):
+            records.write_shards([bad], tmp_path / "d", "test")
+
+
+def test_a_split_is_not_mixed_with_one_of_a_longer_name(clips, tmp_path):
+    records.write_shards(clips[:2], tmp_path, "test-hard")
+    records.write_shards(clips[2:], tmp_path, "test")
+    assert len(read(tmp_path)) == 3 and len(read(tmp_path, "test-hard")) == 2
+
+
+def test_short_clips_are_named_before_training(clips, tmp_path):
+    records.write_shards(clips, tmp_path, "test")
+    assert len(read(tmp_path, num_frames=3)) == 5
+    with pytest.raises(InputError, match="at least 4 frames .* Received: 3"):
+        read(tmp_path, num_frames=4)
 
 
 def test_another_schema_is_refused(clips, tmp_path, monkeypatch):

@@ -64,7 +64,9 @@ class AttentionConvLSTMCell(ConvLSTMCell):
         if noise is not None and noise[1] is not None:
             hidden = hidden * noise[1]
         scores = x[..., -self.attention_units :] + self.state_conv(hidden, self.attention_recurrent_kernel)
-        return spatial_softmax(ops.conv(ops.tanh(scores), self.attention_vector, 1, "same"))
+        return spatial_softmax(
+            ops.conv(ops.tanh(scores), self.attention_vector, 1, "same", data_format="channels_last")
+        )
 
     def step(self, x, states, noise=None):
         attended = self.attend(x, states[0], noise) * x[..., : -self.attention_units]
@@ -158,7 +160,9 @@ class SelfAttentionConvLSTMCell(ConvLSTMCell):
 
     def _tokens(self, x, kernel):
         batch, height, width, _ = ops.shape(x)
-        return ops.reshape(ops.conv(x, kernel, 1, "same"), (batch, height * width, kernel.shape[-1]))
+        return ops.reshape(
+            ops.conv(x, kernel, 1, "same", data_format="channels_last"), (batch, height * width, kernel.shape[-1])
+        )
 
     def aggregate(self, h, m):
         """Z (B, H, W, filters): what every position gathers from H and from M."""
@@ -167,7 +171,7 @@ class SelfAttentionConvLSTMCell(ConvLSTMCell):
         z_m = ops.matmul(from_m, self._tokens(m, self.memory_value_kernel))
         z = ops.concatenate([z_h, z_m], axis=-1)
         z = ops.reshape(z, (*ops.shape(h)[:-1], z.shape[-1]))
-        return ops.conv(z, self.attention_output_kernel, 1, "same")
+        return ops.conv(z, self.attention_output_kernel, 1, "same", data_format="channels_last")
 
     def step(self, x, states, noise=None):
         h, c, m = states

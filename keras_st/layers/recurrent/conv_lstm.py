@@ -151,7 +151,7 @@ class ConvLSTMCell(RecurrentConvCell):
     def gates(self, a, c):
         """Output and states from the joined transform A and C_{t-1}."""
         i, f, g, o = ops.split(a, 4, axis=-1)
-        w_ci, w_cf, w_co = self._peepholes(c.dtype)
+        w_ci, w_cf, w_co = self._peepholes(c)
         i = self._gate(i, w_ci, c)
         f = self._gate(f, w_cf, c)
         c = f * c + i * self.activation(g)
@@ -159,10 +159,13 @@ class ConvLSTMCell(RecurrentConvCell):
         h = o * self.activation(c)
         return h, [h, c]
 
-    def _peepholes(self, dtype):
+    def _peepholes(self, c):
         if self.peephole_kernel is None:
             return None, None, None
-        return ops.split(ops.cast(self.peephole_kernel, dtype), 3, axis=-1)
+        known = tuple(self.peephole_kernel.shape[:-1])
+        if self.peephole == "full" and any(n not in (None, k) for n, k in zip(c.shape[1:-1], known)):
+            raise ValueError(f'peephole="full" was built for maps of {known}. Received: {tuple(c.shape[1:-1])}')
+        return ops.split(ops.cast(self.peephole_kernel, c.dtype), 3, axis=-1)
 
     def _gate(self, a, peephole, c):
         return self.recurrent_activation(a if peephole is None else a + peephole * c)

@@ -3,7 +3,7 @@
 import keras
 from keras import layers, ops
 
-from keras_st.layers.config import ConfigFromArguments
+from keras_st.layers.config import ConfigFromArguments, with_dtype_of
 from keras_st.layers.recurrent.spatial_rnn import SpatialRNN
 from keras_st.layers.recurrent.stack import CellStack
 from keras_st.ops.axes import merge_leading, split_leading
@@ -72,7 +72,7 @@ class ClockStack(CellStack):
         for n, (cell, own) in enumerate(zip(self.cells, self.split_states(states))):
             own_noise = noise and noise[n]
             if n:
-                x = ops.average_pool(x, self.pool, padding="same")
+                x = ops.average_pool(x, self.pool, padding="same", data_format="channels_last")
                 x = cell.project_sequence(x[None], own_noise)[0]
             _, new = cell.step(x, own, own_noise)
             tick = ops.reshape(clock % self.periods[n] == 0, (-1, 1, 1, 1))
@@ -97,7 +97,7 @@ class ClockStack(CellStack):
         noise = []
         for cell, own in zip(self.cells, self.split_states(states)):
             noise.append(cell.sample_noise(inputs, own))
-            inputs = ops.average_pool(own[0], self.pool, padding="same")
+            inputs = ops.average_pool(own[0], self.pool, padding="same", data_format="channels_last")
         return None if all(n is None for n in noise) else noise
 
     def compute_output_shape(self, input_shape, states_shape=None):
@@ -128,14 +128,14 @@ class ChunkedRNN(ConfigFromArguments, layers.Layer):
     """
 
     def __init__(self, lower, upper, chunk_frames, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**with_dtype_of([lower, upper], kwargs))
         if not isinstance(chunk_frames, int) or chunk_frames < 1:
             raise ValueError(f"`chunk_frames` must be a positive int. Received: chunk_frames={chunk_frames}")
         self.lower = lower
         self.upper = upper
         self.chunk_frames = chunk_frames
-        self.lower_rnn = SpatialRNN(lower, dtype=self.dtype_policy)
-        self.upper_rnn = SpatialRNN(upper, return_sequences=True, dtype=self.dtype_policy)
+        self.lower_rnn = SpatialRNN(lower)
+        self.upper_rnn = SpatialRNN(upper, return_sequences=True)
         self.supports_masking = True
 
     def build(self, input_shape):

@@ -6,7 +6,7 @@ import keras
 from keras import layers, ops
 
 from keras_st.backend import scan
-from keras_st.layers.config import ConfigFromArguments, constructor_arguments
+from keras_st.layers.config import ConfigFromArguments, constructor_arguments, with_dtype_of
 
 
 @keras.saving.register_keras_serializable(package="keras_st")
@@ -36,6 +36,7 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
 
     Returns: `output` (B, T, ...) or (B, ...), and with `return_state` a list `[output, *states]`.
 
+    Dtype: the cell's policy.
     Masking: passed on to the output with `return_sequences`, dropped otherwise.
 
     Raises:
@@ -54,7 +55,7 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
         zero_output_for_mask=False,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(**with_dtype_of([cell], kwargs))
         self.cell = cell
         self.return_sequences = return_sequences
         self.return_state = return_state
@@ -162,6 +163,18 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
         return cls(**config)
 
 
+class _ClassSignature:
+    """A `__signature__` of the class alone: an instance is called with other arguments than its class."""
+
+    def __init__(self, signature):
+        self.signature = signature
+
+    def __get__(self, instance, owner):
+        if instance is not None:
+            raise AttributeError("__signature__")
+        return self.signature
+
+
 class ConvRNN(SpatialRNN):
     """A `SpatialRNN` that makes its own cell from the arguments that are the cell's.
 
@@ -178,7 +191,7 @@ class ConvRNN(SpatialRNN):
             arguments = {**constructor_arguments(cls.cell_class), **constructor_arguments(cls)}
             first = [arguments.pop(name) for name in ("filters", "kernel_size")]
             rest = [p.replace(kind=p.KEYWORD_ONLY) for name, p in arguments.items() if name not in ("cell", "rank")]
-            cls.__signature__ = inspect.Signature(first + rest)
+            cls.__signature__ = _ClassSignature(inspect.Signature(first + rest))
 
     def __init__(self, filters, kernel_size, *cell_args, **kwargs):
         own = {name: kwargs.pop(name) for name in [*kwargs] if name in _LAYER_ARGUMENTS}

@@ -75,5 +75,5 @@ class STLSTMCell(RecurrentConvCell):
         m = s(x_f2 + m_f + self.forget_bias) * m + s(x_i2 + m_i) * tanh(x_g2 + m_g)
         both = ops.concatenate([c, m], axis=-1)
         o = s(x_o + h_o + self.normalised("output", self.state_conv(both, self.output_kernel)))
-        h = o * tanh(ops.conv(both, self.fuse_kernel, 1, "same"))
+        h = o * tanh(ops.conv(both, self.fuse_kernel, 1, "same", data_format="channels_last"))
         return h, [h, c, m]

@@ -3,7 +3,7 @@
 import keras
 from keras import layers, ops
 
-from keras_st.layers.config import ConfigFromArguments
+from keras_st.layers.config import ConfigFromArguments, with_dtype_of
 
 
 @keras.saving.register_keras_serializable(package="keras_st")
@@ -20,9 +20,9 @@ class CellStack(ConfigFromArguments, layers.Layer):
     independent_levels = True  # a level needs only the level below, so levels may run one after the other
 
     def __init__(self, cells, **kwargs):
-        super().__init__(**kwargs)
         if not cells:
             raise ValueError(f"`cells` must hold at least one cell. Received: cells={cells}")
+        super().__init__(**with_dtype_of(cells, kwargs))
         self.cells = list(cells)
 
     def build(self, input_shape):

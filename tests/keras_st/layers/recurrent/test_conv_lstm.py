@@ -267,6 +267,31 @@ def test_dropout_acts_in_training_only_and_is_fixed_along_the_sequence(rng, wher
     np.testing.assert_array_equal(projected[0], projected[1])
 
 
+@pytest.mark.parametrize("unroll", [False, True])
+def test_recurrent_dropout_drops_the_same_units_at_every_step(unroll):
+    """The candidate reads its own unit only, i = o = 1, f = 0: a unit dropped at every step is 0 from the first on."""
+    layer = st.ConvLSTM1D(8, 1, padding="same", recurrent_dropout=0.5, seed=3, return_sequences=True, unroll=unroll)
+    layer.build((1, 6, 1, 1))
+    f = 8
+    recurrent = np.zeros((1, f, 4 * f))
+    recurrent[0, np.arange(f), 2 * f + np.arange(f)] = 1.0  # the candidate reads its own unit only
+    layer.set_weights([np.zeros((1, 1, 4 * f)), recurrent, np.repeat([50.0, -50.0, 0.0, 50.0], f)])
+    first = [np.full((1, 1, f), 0.5, "float32"), np.zeros((1, 1, f), "float32")]
+    alive = numpy(layer(np.zeros((1, 6, 1, 1), "float32"), initial_state=first, training=True))[0, :, 0] > 1e-6
+    assert 0 < alive[-1].sum() < f
+    np.testing.assert_array_equal(alive, np.repeat(alive[:1], 6, axis=0))
+
+
+def test_compiled_equals_eager(rng):
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    layer = st.ConvLSTM2D(3, 3, padding="same")
+    x = rng.standard_normal((2, 4, 5, 6, 2)).astype("float32")
+    np.testing.assert_allclose(numpy(tf.function(layer, jit_compile=True)(x)), numpy(layer(x)), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "kwargs, word",
     [
