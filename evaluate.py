@@ -173,6 +173,7 @@ def summarise(scores, recipe, forecaster):
         "seed": recipe.training.seed,
         "model": str(cli.with_variable(str(forecaster.path))),
         "environment": cli.environment(),
+        "training_environment": read_json(forecaster.path.parent / "environment.json"),
     }
 
 
@@ -309,6 +310,11 @@ def _markdown_as_html(text):
         tail = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows[2:])
         parts.append(f"<table><tr>{head}</tr>{tail}</table>")
     return "\n".join(parts)
+
+
+def read_json(path):
+    """The content of a JSON file, None where there is none."""
+    return json.loads(path.read_text()) if path.is_file() else None
 
 
 def read_history(path):

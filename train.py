@@ -17,7 +17,7 @@ import math
 import os
 import pathlib
 import sys
-from argparse import SUPPRESS, ArgumentError
+from argparse import ArgumentError
 
 import yaml
 from jsonargparse import ArgumentParser
@@ -33,11 +33,12 @@ with cli.quiet_import():
 import evaluate
 from keras_st import saved
 from keras_st.specs import InputError, Recipe, Training
+from keras_st.systems import list_systems
 from keras_st.systems import recipe as recipe_of
 from keras_st.training.callbacks import Checkpoint, progress_callbacks
 from keras_st.training.losses import LOSSES
 from keras_st.training.schedules import make_policy
-from pipelines import feature_spec, make_dataset
+from pipelines import feature_spec, list_datasets, make_dataset
 from pipelines.build import DATASETS
 from pipelines.forecast import add_context_targets, add_rollout, forecast_batches
 
@@ -107,12 +108,14 @@ def make_parser(system, dataset, config):
     dataset = dataset or config.get("data", {}).get("name", base.data["name"])
     if dataset not in DATASETS:
         raise InputError.unknown("data set", dataset, DATASETS)
-    parser = ArgumentParser(prog=f"train.py {base.system}", description=f"Trains {base.system}.", exit_on_error=False)
+    parser = ArgumentParser(prog=f"train.py {base.system}", description=describe(base.system), exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML of a recipe, as --print_config writes it.")
     parser.add_argument("--resume", help="Folder of an interrupted run to go on with.")
     parser.add_argument("--runs", default="runs", help="Parent of the run folders.")
     parser.add_argument("--saved_models", default="saved_models", help="Parent of the exported folders.")
-    parser.add_argument("--system", default=base.system, help=SUPPRESS)
+    parser.add_argument(
+        "--system", default=base.system, help="System; the first word of the command line says the same."
+    )
     parser.add_argument("--data.name", default=dataset, help="Data set; its own options follow.")
     parser.add_function_arguments(DATASETS[dataset], "data", skip={*SET_HERE, "split"}, fail_untyped=True)
     parser.add_class_arguments(type(base.task), "task")
@@ -123,6 +126,11 @@ def make_parser(system, dataset, config):
     defaults["training"] = dataclasses.asdict(base.training)
     parser.set_defaults(dict(_flatten(defaults)))
     return base, parser
+
+
+def describe(system):
+    others = f"Systems: {', '.join(list_systems())}. Data sets: {', '.join(list_datasets())}."
+    return f"Trains {system}, evaluates it and exports it. {others}"
 
 
 def read_config(path):

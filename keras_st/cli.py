@@ -85,7 +85,7 @@ def environment():
         words.append(name + equals + str(with_variable(value)) if equals else str(with_variable(word)))
     return {
         "command": "python " + " ".join(words),
-        "commit": commit and commit + ("+changes" if git("status", "--porcelain") else ""),
+        "commit": commit and commit + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else ""),
         "python": platform.python_version(),
         "keras": keras.__version__,
         "backend": keras.backend.backend(),

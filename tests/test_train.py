@@ -235,11 +235,16 @@ def test_no_option_is_forgotten():
 
 def test_config_files_and_overrides(tmp_path, capsys):
     with pytest.raises(SystemExit):
-        train.main([*TINY, "--training.epochs=7", "--print_config"])
+        train.main(["conv_gru", *TINY, "--training.epochs=7", "--print_config"])
     config = tmp_path / "run.yaml"
     config.write_text(capsys.readouterr().out)
     recipe, _ = train.parse([f"--config={config}", "--training.batch_size=2"])
-    assert recipe.training.epochs == 7 and recipe.training.batch_size == 2 and recipe.data["frame_size"] == 16
+    assert (
+        recipe.system == "conv_gru"
+        and recipe.training.epochs == 7
+        and recipe.training.batch_size == 2
+        and recipe.data["frame_size"] == 16
+    )
 
 
 def test_records_can_be_trained_on(tmp_path):

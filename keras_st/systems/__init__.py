@@ -7,14 +7,22 @@ import keras
 from keras_st.specs import InputError, Recipe
 from keras_st.systems.conv_gru import conv_gru
 from keras_st.systems.conv_lstm import conv_lstm, dilated_conv_lstm, fc_lstm
+from keras_st.systems.conv_lstm_variants import (
+    deformable_conv_lstm,
+    hierarchical_conv_lstm,
+    self_attention_conv_lstm,
+)
 from keras_st.systems.pred_rnn import pred_rnn
 
 SYSTEMS: dict[str, Callable[[], Recipe]] = {
     "conv_gru": conv_gru,
     "conv_lstm": conv_lstm,
+    "deformable_conv_lstm": deformable_conv_lstm,
     "dilated_conv_lstm": dilated_conv_lstm,
     "fc_lstm": fc_lstm,
+    "hierarchical_conv_lstm": hierarchical_conv_lstm,
     "pred_rnn": pred_rnn,
+    "self_attention_conv_lstm": self_attention_conv_lstm,
 }
 
 
