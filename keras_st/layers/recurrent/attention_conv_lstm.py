@@ -170,7 +170,7 @@ class SelfAttentionConvLSTMCell(ConvLSTMCell):
         z_h = ops.matmul(from_h, self._tokens(h, self.value_kernel))
         z_m = ops.matmul(from_m, self._tokens(m, self.memory_value_kernel))
         z = ops.concatenate([z_h, z_m], axis=-1)
-        z = ops.reshape(z, (*ops.shape(h)[:-1], z.shape[-1]))
+        z = ops.cast(ops.reshape(z, (*ops.shape(h)[:-1], z.shape[-1])), h.dtype)  # float64 on PyTorch
         return ops.conv(z, self.attention_output_kernel, 1, "same", data_format="channels_last")
 
     def step(self, x, states, noise=None):

@@ -54,6 +54,9 @@ class ClockStack(CellStack):
             input_shape = self._pooled_shape(output)
         self.built = True
 
+    def _pooled(self, x):
+        return ops.average_pool(x, self.pool, strides=self.pool, padding="same", data_format="channels_last")
+
     def _pooled_shape(self, shape):
         return (shape[0], *(size and -(-size // self.pool) for size in shape[1:-1]), shape[-1])
 
@@ -72,7 +75,7 @@ class ClockStack(CellStack):
         for n, (cell, own) in enumerate(zip(self.cells, self.split_states(states))):
             own_noise = noise and noise[n]
             if n:
-                x = ops.average_pool(x, self.pool, padding="same", data_format="channels_last")
+                x = self._pooled(x)
                 x = cell.project_sequence(x[None], own_noise)[0]
             _, new = cell.step(x, own, own_noise)
             tick = ops.reshape(clock % self.periods[n] == 0, (-1, 1, 1, 1))
@@ -97,7 +100,7 @@ class ClockStack(CellStack):
         noise = []
         for cell, own in zip(self.cells, self.split_states(states)):
             noise.append(cell.sample_noise(inputs, own))
-            inputs = ops.average_pool(own[0], self.pool, padding="same", data_format="channels_last")
+            inputs = self._pooled(own[0])
         return None if all(n is None for n in noise) else noise
 
     def compute_output_shape(self, input_shape, states_shape=None):
