@@ -35,7 +35,8 @@ def deformable_conv(x, kernel, offsets, modulation=None, groups=1):
         sampled = sampled * ops.reshape(modulation, (batch, height, width, groups, taps, 1))
     sampled = ops.transpose(sampled, (0, 1, 2, 4, 3, 5))
     sampled = ops.reshape(sampled, (batch, height, width, taps * channels))
-    return ops.matmul(sampled, ops.reshape(kernel, (taps * channels, filters)))
+    y = ops.matmul(sampled, ops.reshape(kernel, (taps * channels, filters)))
+    return ops.cast(y, dtype)  # on PyTorch a float64 product comes back as float32
 
 
 def _bilinear(x, rows, columns, groups):
