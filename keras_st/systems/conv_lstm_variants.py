@@ -37,7 +37,7 @@ def build_deformable_conv_lstm(
 def deformable_conv_lstm() -> Recipe:
     """ConvLSTM whose state convolution reads where offsets send it. `python train.py deformable_conv_lstm`.
 
-    No canonical paper: deformable convolutions (Dai et al. 2017, Zhu et al. 2019) in a ConvLSTM. Ours: docs/results.
+    No canonical paper: deformable convolutions (Dai et al. 2017, Zhu et al. 2019) in a ConvLSTM. Ours: not yet measured.
     """
     return digits_recipe("deformable_conv_lstm", build_deformable_conv_lstm, {"filters": (32,)})
 
@@ -67,7 +67,7 @@ def build_self_attention_conv_lstm(
 def self_attention_conv_lstm() -> Recipe:
     """SA-ConvLSTM (Lin et al., AAAI 2020). `python train.py self_attention_conv_lstm`.
 
-    The paper's scores are on 64x64 Moving MNIST at another protocol. Ours: docs/results.
+    The paper's scores are on 64x64 Moving MNIST at another protocol. Ours: not yet measured.
     """
     model = {"filters": (32,), "attention_units": 16}
     return digits_recipe("self_attention_conv_lstm", build_self_attention_conv_lstm, model)
@@ -103,7 +103,7 @@ def build_hierarchical_conv_lstm(
 def hierarchical_conv_lstm() -> Recipe:
     """ConvLSTM levels at different time scales. `python train.py hierarchical_conv_lstm`.
 
-    After MSPred (Villar-Corrales et al., BMVC 2022), without its stochastic parts. Ours: docs/results.
+    After MSPred (Villar-Corrales et al., BMVC 2022), without its stochastic parts. Ours: not yet measured.
     """
     return digits_recipe(
         "hierarchical_conv_lstm", build_hierarchical_conv_lstm, {"filters": (48, 32), "periods": (1, 2)}
