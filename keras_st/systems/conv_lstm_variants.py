@@ -37,7 +37,7 @@ def build_deformable_conv_lstm(
 def deformable_conv_lstm() -> Recipe:
     """ConvLSTM whose state convolution reads where offsets send it. `python train.py deformable_conv_lstm`.
 
-    No canonical paper: deformable convolutions (Dai et al. 2017, Zhu et al. 2019) in a ConvLSTM. Ours: not yet measured.
+    No one paper: deformable convolutions (Dai et al. 2017, Zhu et al. 2019) in a ConvLSTM. Ours: not measured yet.
     """
     return digits_recipe("deformable_conv_lstm", build_deformable_conv_lstm, {"filters": (32,)})
 
