@@ -164,8 +164,9 @@ def test_v6_6_a_static_scene_is_learnt(rng):
     model = make("shared", filters=(8,), patch=1, activation="linear", predict_context=True)
     scene = rng.random((1, 1, 6, 8, 1)).astype("float32")
     x, y = scene.repeat(4, axis=1), {"frames": scene.repeat(3, axis=1), "context_frames": scene.repeat(3, axis=1)}
-    model.compile(keras.optimizers.Adam(0.02), loss={"frames": "mse", "context_frames": "mse"})
-    model.fit({"video": x}, y, epochs=400, verbose=0)
+    rate = keras.optimizers.schedules.CosineDecay(0.02, 800)
+    model.compile(keras.optimizers.Adam(rate), loss={"frames": "mse", "context_frames": "mse"})
+    model.fit({"video": x}, y, epochs=800, verbose=0)
     error = np.abs(model.predict({"video": x}, verbose=0)["frames"] - y["frames"])
     assert error.max() < 1e-2
 
