@@ -164,7 +164,8 @@ def _is_shard(name, split):
 def _clips_in(path, size, modified):
     """Records in a shard, every CRC checked; a file of another size or date is read again."""
     try:
-        return sum(1 for _ in tf.data.TFRecordDataset(path))
+        with tf.init_scope():  # eager, also where the data set is made inside another one's graph
+            return sum(1 for _ in tf.data.TFRecordDataset(path))
     except tf.errors.DataLossError as error:
         raise InputError(f"{path} is damaged or cut short. Received: {error.message.splitlines()[0]}") from error
 

@@ -30,6 +30,14 @@ def built(case, seed=0):
     return layer
 
 
+def as_model(case, layer):
+    """A layer in a functional model; a model as it is."""
+    if isinstance(case.shape, dict):
+        return layer
+    x = keras.Input((None, *case.shape[2:]))
+    return keras.Model(x, layer(x))
+
+
 @pytest.fixture(params=CASES, ids=lambda case: case.name)
 def case(request):
     return request.param
@@ -55,21 +63,13 @@ def test_symbolic_output_shape_is_the_eager_one(case):
 
 def test_predict_equals_the_eager_call(case):
     layer = built(case)
-    if isinstance(case.shape, dict):
-        model = layer
-    else:
-        x = keras.Input((None, *case.shape[2:]))
-        model = keras.Model(x, layer(x))
+    model = as_model(case, layer)
     assert_close(model.predict(case.inputs(1), verbose=0), layer(case.inputs(1)))
 
 
 def test_save_and_load_keep_the_outputs(case, tmp_path):
     layer = built(case)
-    if isinstance(case.shape, dict):
-        model = layer
-    else:
-        x = keras.Input((None, *case.shape[2:]))
-        model = keras.Model(x, layer(x))
+    model = as_model(case, layer)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert_close(again(case.inputs(2)), model(case.inputs(2)), atol=1e-6)

@@ -61,9 +61,8 @@ class AttentionConvLSTMCell(ConvLSTMCell):
 
     def attend(self, x, hidden, noise=None):
         """Attention map (B, H, W, 1) of a projected input and the hidden state before it."""
-        if noise is not None and noise[1] is not None:
-            hidden = hidden * noise[1]
-        scores = x[..., -self.attention_units :] + self.state_conv(hidden, self.attention_recurrent_kernel)
+        seen = self.state_conv(self.dropped(hidden, noise), self.attention_recurrent_kernel)
+        scores = x[..., -self.attention_units :] + seen
         return spatial_softmax(
             ops.conv(ops.tanh(scores), self.attention_vector, 1, "same", data_format="channels_last")
         )

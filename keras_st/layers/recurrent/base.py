@@ -222,11 +222,13 @@ class RecurrentConvCell(ConfigFromArguments, layers.Layer):
             inputs = inputs * noise[0]
         return split_leading(self.project(merge_leading(inputs)), length, batch)
 
+    def dropped(self, hidden, noise):
+        """The hidden state under its dropout mask, where there is one."""
+        return hidden if noise is None or noise[1] is None else hidden * noise[1]
+
     def hidden_conv(self, hidden, noise=None, gates=None):
         """The recurrent transform W_h * h, always stride 1 and "same"; `gates` is a slice of the gates, None: all."""
-        if noise is not None and noise[1] is not None:
-            hidden = hidden * noise[1]
-        kernel = self.recurrent_kernel
+        hidden, kernel = self.dropped(hidden, noise), self.recurrent_kernel
         if gates is not None:
             kernel = kernel[..., (gates.start or 0) * self.filters : gates.stop and gates.stop * self.filters]
         return self.state_conv(hidden, kernel)

@@ -253,9 +253,7 @@ class DeformableConvLSTMCell(ConvLSTMCell):
         return ops.concatenate([super().project(inputs), inputs], axis=-1)
 
     def step(self, x, states, noise=None):
-        h, c = states
-        if noise is not None and noise[1] is not None:
-            h = h * noise[1]
+        h, c = self.dropped(states[0], noise), states[1]
         if "input" in self.predictors:
             seen = ops.concatenate([x, h], axis=-1)
             x_gates = self._deformed("input", x, self.kernel, seen)

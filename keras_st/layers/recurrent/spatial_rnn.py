@@ -115,10 +115,10 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
             if len(xs) == 1:
                 return [output, *new_states], [output] * self.return_sequences
             keep = xs[1]
-            held = ops.zeros_like(output) if self.zero_output_for_mask else previous
-            shown = _where(keep, output, held)
+            held = _where(keep, output, previous)
+            shown = _where(keep, output, ops.zeros_like(output)) if self.zero_output_for_mask else held
             new_states = [_where(keep, new, old) for new, old in zip(new_states, states)]
-            return [_where(keep, output, previous), *new_states], [shown] * self.return_sequences
+            return [held, *new_states], [shown] * self.return_sequences
 
         dtypes = [self.compute_dtype] * self.return_sequences
         (last, *states), outputs = scan(step, [first_output, *states], [x, *masks], length, dtypes, self.unroll)
