@@ -2,6 +2,7 @@
 
 - `scan(step, carry, xs, length, y_dtypes)`: a loop over the leading axis whose outputs need not look like
   its carry (`keras.ops.scan` demands that on TensorFlow).
+- `conv_recurrence(...)`: a recurrence around a convolution with a gradient of its own, where a backend gains by it.
 """
 
 import importlib
@@ -26,8 +27,9 @@ def scan(step, carry, xs, length, y_dtypes, unroll=None):
         xs: list of tensors with a leading axis of `length`.
         length: int, or a scalar tensor where time is dynamic.
         y_dtypes: list of str. Dtypes of `ys_t` (an empty list where nothing is collected).
-        unroll: bool or None. Write the steps out. None: where `length` is an int of at most `LONGEST_UNROLL`;
-            a compiled (XLA) loop around a convolution is 20 to 40 times slower on CPU than the steps written out.
+        unroll: bool or None. Write the steps out. None: where `length` is an int of at most `LONGEST_UNROLL` and the
+            steps are being compiled by XLA, in which a loop around a convolution is 20 to 40 times slower on CPU.
+            Elsewhere a loop is faster and leaner: written out, TensorFlow keeps every step's kernel gradient at once.
 
     Returns:
         `(carry, ys)`: the last carry, and every `ys_t` stacked on a new leading axis.
@@ -35,10 +37,35 @@ def scan(step, carry, xs, length, y_dtypes, unroll=None):
     static = isinstance(length, int)
     if unroll and not static:
         raise ValueError("`unroll=True` needs a static number of steps. Received: a dynamic length")
-    if not static or length == 0 or not (length <= LONGEST_UNROLL if unroll is None else unroll):
+    if unroll is None:
+        unroll = static and length <= LONGEST_UNROLL and _module().is_compiled()
+    if not unroll or length == 0:
         return _module().scan(step, carry, xs, length, y_dtypes)
     rows = []
     for t in range(length):
         carry, ys = step(carry, [x[t] for x in xs])
         rows.append(ys)
     return carry, [ops.stack(column) for column in zip(*rows)]
+
+
+def conv_recurrence(conv, gates, gates_gradient, inputs, hidden, cell, kernel, recurrent_kernel, bias):
+    """Runs `h_t, c_t = gates(W_x * x_t + W_h * h_{t-1} + b, c_{t-1})` with a gradient of its own, or returns None.
+
+    None: this backend runs (and differentiates) the plain loop at least as well, as does TensorFlow outside a graph,
+    for a dynamic or long time axis and under XLA.
+
+    Args:
+        conv: function `(x, kernel)`: the convolution, bilinear.
+        gates: function `(a, c) -> (h, new_c, kept)`, pointwise; `kept` is a list of tensors the gradient needs.
+        gates_gradient: function `(kept, c, new_c, dh, dc) -> (da, dc_before, h)`; h is recomputed rather than kept.
+        inputs: (T, B, *spatial, C); hidden, cell: (B, *spatial, F), the states before the first step.
+        kernel, recurrent_kernel, bias: tensors; kernels of one size, for which one convolution of [x; h] does.
+            `kernel` may have no input channels and `bias` may be None.
+
+    Returns: `(outputs (T, B, *spatial, F), last h, last c)`, or None.
+    """
+    own = getattr(_module(), "conv_recurrence", None)
+    length = inputs.shape[0]
+    if own is None or length is None or not 0 < length <= LONGEST_UNROLL:
+        return None
+    return own(conv, gates, gates_gradient, inputs, hidden, cell, kernel, recurrent_kernel, bias)

@@ -1,6 +1,7 @@
 """TensorFlow forms of the primitives in `keras_st.backend`."""
 
 import tensorflow as tf
+from tensorflow.python.ops import control_flow_util
 
 
 def scan(step, carry, xs, length, y_dtypes):
@@ -19,3 +20,77 @@ def scan(step, carry, xs, length, y_dtypes):
         lambda t, *_: t < length, body, (tf.constant(0), carry, writes), maximum_iterations=length
     )
     return list(carry), [w.stack() for w in writes]
+
+
+def is_compiled():
+    """Whether the graph being traced is for XLA (`jit_compile=True`)."""
+    return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+
+
+STEPS_PER_KERNEL_GRADIENT = 4  # one convolution over several steps is faster than one each; all at once holds them all
+
+
+def conv_recurrence(conv, gates, gates_gradient, inputs, hidden, cell, kernel, recurrent_kernel, bias):
+    """Keeps of a step what `gates` returns as kept and c; takes the kernels' gradient for several steps at once.
+
+    The control dependencies keep what only waits for memory (slices, recomputed values) from being done early.
+    """
+    if tf.executing_eagerly() or is_compiled():
+        return None
+    length, channels = inputs.shape[0], inputs.shape[-1]
+
+    @tf.custom_gradient
+    def run(inputs, h, c, kernel, recurrent_kernel, bias):
+        joined_kernel = tf.concat([kernel, recurrent_kernel], axis=-2)
+        first_h, outputs, cells, kept = h, [], [c], []
+        for t in range(length):
+            with tf.control_dependencies([h]):
+                x = inputs[t]
+            h, c, kept_t = gates(tf.nn.bias_add(conv(tf.concat([x, h], axis=-1), joined_kernel), bias), c)
+            outputs.append(h)
+            cells.append(c)
+            kept.append(kept_t)
+
+        def gradient(d_outputs, dh, dc):
+            d_inputs, sums, done = [], [], []
+            pending = []  # of the last few steps: [da, x, the hidden state before it]
+
+            def take_kernel_gradient():
+                da, x, h = (tf.concat(parts, axis=0) for parts in zip(*pending))
+                d_joined = _gradient(lambda w: conv(tf.concat([x, h], axis=-1), w), joined_kernel, da)
+                new = [d_joined, tf.reduce_sum(da, axis=list(range(da.shape.rank - 1)))]
+                sums[:] = [a + b for a, b in zip(sums, new)] if sums else new
+                dx = _gradient(lambda x: conv(x, kernel), x, da) if channels else x
+                d_inputs.insert(0, tf.reshape(dx, tf.concat([[len(pending)], tf.shape(inputs)[1:]], axis=0)))
+                pending.clear()
+
+            for t in reversed(range(length)):
+                with tf.control_dependencies([dh, *done]):
+                    dh = dh + d_outputs[t]
+                with tf.control_dependencies([dh]):
+                    da, dc, h = gates_gradient(kept[t], cells[t], cells[t + 1], dh, dc)
+                    if pending:
+                        pending[0].append(h)
+                    if len(pending) == STEPS_PER_KERNEL_GRADIENT:
+                        take_kernel_gradient()
+                        done = list(sums)
+                    pending.insert(0, [da, inputs[t]])
+                    dh = _gradient(lambda h: conv(h, recurrent_kernel), h, da)
+            pending[0].append(first_h)
+            with tf.control_dependencies([dh]):
+                take_kernel_gradient()
+            d_joined, d_bias = sums
+            d_kernel, d_recurrent_kernel = d_joined[..., :channels, :], d_joined[..., channels:, :]
+            return tf.concat(d_inputs, axis=0), dh, dc, d_kernel, d_recurrent_kernel, d_bias
+
+        return (tf.stack(outputs), h, c), gradient
+
+    return run(inputs, hidden, cell, kernel, recurrent_kernel, bias)
+
+
+def _gradient(function, x, upstream):
+    """Of a function at x. In a graph, what of the function itself its gradient does not need is never run."""
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = function(x)
+    return tape.gradient(y, x, upstream)

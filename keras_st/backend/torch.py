@@ -10,3 +10,7 @@ def scan(step, carry, xs, length, y_dtypes):
         for column, y in zip(collected, ys):
             column.append(y)
     return list(carry), [torch.stack(column) for column in collected]
+
+
+def is_compiled():
+    return False

@@ -249,6 +249,12 @@ class RecurrentConvCell(ConfigFromArguments, layers.Layer):
         """The paper's equations: projected input and states to `(output, new_states)`."""
         raise NotImplementedError(f"`{type(self).__name__}` does not define `step`.")
 
+    def run(self, inputs, states, noise=None):
+        """The whole sequence at once, `(outputs, last output, states)`, where a cell has a better way than its steps.
+
+        Else None. Time-major: inputs (T, B, *spatial, C).
+        """
+
     def call(self, inputs, states, training=None):
         noise = self.sample_noise(inputs, states) if training else None
         x = self.project_sequence(inputs[None], noise)[0]

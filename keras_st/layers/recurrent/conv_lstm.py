@@ -1,8 +1,9 @@
 """Convolutional LSTM (Shi et al., 2015): the cell and its 1D, 2D and 3D layers."""
 
 import keras
-from keras import initializers, ops
+from keras import activations, initializers, ops
 
+from keras_st.backend import conv_recurrence
 from keras_st.layers.deformable import OffsetPredictor, check_groups
 from keras_st.layers.recurrent.base import RecurrentConvCell
 from keras_st.layers.recurrent.spatial_rnn import ConvRNN
@@ -146,18 +147,47 @@ class ConvLSTMCell(RecurrentConvCell):
 
     def step(self, x, states, noise=None):
         h, c = states
-        return self.gates(x + self.normalised("hidden", self.hidden_conv(h, noise)), c)
+        h, c, _ = self.gates(x + self.normalised("hidden", self.hidden_conv(h, noise)), c)
+        return h, [h, c]
 
     def gates(self, a, c):
-        """Output and states from the joined transform A and C_{t-1}."""
+        """H_t, C_t and the gates [i, f, g, o] from the joined transform A and C_{t-1}."""
         i, f, g, o = ops.split(a, 4, axis=-1)
         w_ci, w_cf, w_co = self._peepholes(c)
         i = self._gate(i, w_ci, c)
         f = self._gate(f, w_cf, c)
-        c = f * c + i * self.activation(g)
+        g = self.activation(g)
+        c = f * c + i * g
         o = self._gate(o, w_co, c)
-        h = o * self.activation(c)
-        return h, [h, c]
+        return o * self.activation(c), c, [i, f, g, o]
+
+    def run(self, inputs, states, noise=None):
+        """The whole sequence (T, B, *spatial, C) with a gradient of its own: `(outputs, last output, last states)`.
+
+        None where the backend has none, or where this cell is not the plain one it is written for.
+        """
+        one_conv = (
+            self.kernel_size == self._hidden_kernel_size
+            and self.dilation_rate == self.recurrent_dilation_rate
+            and max(self.strides, default=0) == 1
+            and self.padding == "same"
+        )
+        plain = self.peephole is None and self.gate_mode == "conv" and not self.norm and noise is None
+        usual = self.activation is activations.tanh and self.recurrent_activation is activations.sigmoid
+        if not (one_conv and plain and usual and type(self).step is ConvLSTMCell.step):
+            return None
+        dtype, recurrent_kernel = self.compute_dtype, ops.cast(self.recurrent_kernel, self.compute_dtype)
+        if self.use_input:
+            kernel = ops.cast(self.kernel, dtype)
+        else:
+            inputs, kernel = inputs[..., :0], recurrent_kernel[..., :0, :]
+        bias = ops.zeros((4 * self.filters,), dtype) if self.bias is None else ops.cast(self.bias, dtype)
+        weights = kernel, recurrent_kernel, bias
+        done = conv_recurrence(self.state_conv, self.gates, _gates_gradient, inputs, *states, *weights)
+        if done is None:
+            return None
+        outputs, h, c = done
+        return outputs, h, [h, c]
 
     def _peepholes(self, c):
         if self.peephole_kernel is None:
@@ -169,6 +199,21 @@ class ConvLSTMCell(RecurrentConvCell):
 
     def _gate(self, a, peephole, c):
         return self.recurrent_activation(a if peephole is None else a + peephole * c)
+
+
+def _gates_gradient(gates, c_before, c, dh, dc):
+    """Of `ConvLSTMCell.gates` without peepholes, with H_t: `(dA, dC_{t-1}, H_t)`.
+
+    C_t = f . C_{t-1} + i . g, H_t = o . tanh(C_t); s' = s (1 - s), tanh' = 1 - tanh^2.
+    """
+    i, f, g, o = gates
+    tanh_c = ops.tanh(c)
+    dc = dc + dh * o * (1 - tanh_c * tanh_c)
+    di = dc * g * i * (1 - i)
+    df = dc * c_before * f * (1 - f)
+    dg = dc * i * (1 - g * g)
+    do = dh * tanh_c * o * (1 - o)
+    return ops.concatenate([di, df, dg, do], axis=-1), dc * f, o * tanh_c
 
 
 @keras.saving.register_keras_serializable(package="keras_st")
@@ -270,7 +315,8 @@ class DeformableConvLSTMCell(ConvLSTMCell):
             h_gates = self._deformed("state", h, self.recurrent_kernel, seen)
         else:
             h_gates = self.hidden_conv(h)
-        return self.gates(x_gates + self.normalised("hidden", h_gates), c)
+        h, c, _ = self.gates(x_gates + self.normalised("hidden", h_gates), c)
+        return h, [h, c]
 
 
 @keras.saving.register_keras_serializable(package="keras_st")

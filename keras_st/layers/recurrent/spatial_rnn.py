@@ -93,7 +93,7 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
         self.built = True
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
-        batch, length, *spatial = ops.shape(sequences)[:-1]
+        batch, _, *spatial = ops.shape(sequences)[:-1]
         if initial_state is not None:
             _check_states(self, [tuple(s.shape) for s in initial_state], tuple(sequences.shape))
             states = list(initial_state)
@@ -106,8 +106,23 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
         if self.go_backwards:
             inputs, masks = ops.flip(inputs, 0), [ops.flip(m, 0) for m in masks]
         noise = self.cell.sample_noise(inputs[0], states) if training else None
+        done = self.cell.run(inputs, states, noise) if mask is None and self.unroll is None else None
+        if done is not None:
+            outputs, last, states = done
+        else:
+            first_output = self.cell.get_initial_output(batch, tuple(spatial))
+            last, states, outputs = self._loop(inputs, states, first_output, masks, noise)
+        if self.stateful:
+            for variable, state in zip(self.states, states):
+                variable.assign(state)
+        if mask is not None and self.zero_output_for_mask and not self.return_sequences:
+            last = _where(masks[0][-1], last, ops.zeros_like(last))
+        output = ops.swapaxes(outputs, 0, 1) if self.return_sequences else last
+        return [output, *states] if self.return_state else output
+
+    def _loop(self, inputs, states, first_output, masks, noise):
+        """Step by step, time-major: the last output, the last states and all outputs (None unless wanted)."""
         x = self.cell.project_sequence(inputs, noise)
-        first_output = self.cell.get_initial_output(batch, tuple(spatial))
 
         def step(carry, xs):
             previous, *states = carry
@@ -121,14 +136,9 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
             return [held, *new_states], [shown] * self.return_sequences
 
         dtypes = [self.compute_dtype] * self.return_sequences
+        length = ops.shape(inputs)[0]
         (last, *states), outputs = scan(step, [first_output, *states], [x, *masks], length, dtypes, self.unroll)
-        if self.stateful:
-            for variable, state in zip(self.states, states):
-                variable.assign(state)
-        if mask is not None and self.zero_output_for_mask and not self.return_sequences:
-            last = _where(masks[0][-1], last, ops.zeros_like(last))
-        output = ops.swapaxes(outputs[0], 0, 1) if self.return_sequences else last
-        return [output, *states] if self.return_state else output
+        return last, states, outputs[0] if outputs else None
 
     def get_initial_state(self, batch_size, spatial_shape=None):
         """The cell's first states; see there."""

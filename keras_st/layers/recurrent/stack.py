@@ -57,6 +57,9 @@ class CellStack(ConfigFromArguments, layers.Layer):
     def project_sequence(self, inputs, noise=None):
         return self.cells[0].project_sequence(inputs, noise and noise[0])
 
+    def run(self, inputs, states, noise=None):
+        """None: the steps of the levels interleave."""
+
     def step(self, x, states, noise=None):
         new_states = []
         for n, (cell, own) in enumerate(zip(self.cells, self.split_states(states))):
