@@ -3,8 +3,9 @@
     python -m benchmarks.recurrent [--backend tensorflow|jax|torch] [--jit_compile] [--rounds N] [--out FILE]
 
 Each round runs one training step (mean squared error, SGD) and one inference of every contestant in turn, in one
-process; ratios are of medians over rounds. The rate is the share of a 2048 x 2048 x 2048 float32 matrix product's speed in
-the same rounds. Memory is what the peak resident size grows by after build, over a few steps in a fresh process.
+process; ratios are of medians over rounds. The rate is the share of the speed of a 2048 x 2048 x 2048 float32 matrix
+product in the same rounds. Memory is what the peak resident size grows by after build, over a few steps in a fresh
+process.
 """
 
 import argparse

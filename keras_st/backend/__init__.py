@@ -2,6 +2,7 @@
 
 - `scan(step, carry, xs, length, y_dtypes)`: a loop over the leading axis whose outputs need not look like
   its carry (`keras.ops.scan` demands that on TensorFlow).
+- `sigmoid_gradient(s, upstream)`, `tanh_gradient(t, upstream)`: of an activation, from its value.
 - `conv_recurrence(...)`: a recurrence around a convolution with a gradient of its own, where a backend gains by it.
 """
 
@@ -48,7 +49,7 @@ def scan(step, carry, xs, length, y_dtypes, unroll=None):
     return carry, [ops.stack(column) for column in zip(*rows)]
 
 
-def conv_recurrence(conv, gates, gates_gradient, inputs, hidden, cell, kernel, recurrent_kernel, bias):
+def conv_recurrence(conv, gates, gates_gradient, inputs, hidden, cell, kernel, recurrent_kernel, bias, from_zero):
     """Runs `h_t, c_t = gates(W_x * x_t + W_h * h_{t-1} + b, c_{t-1})` with a gradient of its own, or returns None.
 
     None: this backend runs (and differentiates) the plain loop at least as well, as does TensorFlow outside a graph,
@@ -58,14 +59,27 @@ def conv_recurrence(conv, gates, gates_gradient, inputs, hidden, cell, kernel, r
         conv: function `(x, kernel)`: the convolution, bilinear.
         gates: function `(a, c) -> (h, new_c, kept)`, pointwise; `kept` is a list of tensors the gradient needs.
         gates_gradient: function `(kept, c, new_c, dh, dc) -> (da, dc_before, h)`; h is recomputed rather than kept.
-        inputs: (T, B, *spatial, C); hidden, cell: (B, *spatial, F), the states before the first step.
+        inputs: (B, T, *spatial, C); hidden, cell: (B, *spatial, F), the states before the first step.
         kernel, recurrent_kernel, bias: tensors; kernels of one size, for which one convolution of [x; h] does.
-            `kernel` may have no input channels and `bias` may be None.
+            `kernel` may have no input channels.
+        from_zero: bool. `hidden` is known to be zero, so that the first step needs no state convolution.
 
-    Returns: `(outputs (T, B, *spatial, F), last h, last c)`, or None.
+    Returns: `(outputs (B, T, *spatial, F), last h, last c)`, or None.
     """
     own = getattr(_module(), "conv_recurrence", None)
-    length = inputs.shape[0]
+    length = inputs.shape[1]
     if own is None or length is None or not 0 < length <= LONGEST_UNROLL:
         return None
-    return own(conv, gates, gates_gradient, inputs, hidden, cell, kernel, recurrent_kernel, bias)
+    return own(conv, gates, gates_gradient, inputs, hidden, cell, kernel, recurrent_kernel, bias, from_zero)
+
+
+def sigmoid_gradient(s, upstream):
+    """`upstream * s * (1 - s)`, in one pass where the backend has it so."""
+    own = getattr(_module(), "sigmoid_gradient", None)
+    return own(s, upstream) if own else upstream * s * (1 - s)
+
+
+def tanh_gradient(t, upstream):
+    """`upstream * (1 - t^2)`, in one pass where the backend has it so."""
+    own = getattr(_module(), "tanh_gradient", None)
+    return own(t, upstream) if own else upstream * (1 - t * t)

@@ -27,17 +27,17 @@ def is_compiled():
     return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
-STEPS_PER_KERNEL_GRADIENT = 4  # one convolution over several steps is faster than one each; all at once holds them all
+STEPS_PER_KERNEL_GRADIENT = 5  # one convolution over several steps is faster than one each; all at once holds them all
 
 
-def conv_recurrence(conv, gates, gates_gradient, inputs, hidden, cell, kernel, recurrent_kernel, bias):
+def conv_recurrence(conv, gates, gates_gradient, inputs, hidden, cell, kernel, recurrent_kernel, bias, from_zero):
     """Keeps of a step what `gates` returns as kept and c; takes the kernels' gradient for several steps at once.
 
     The control dependencies keep what only waits for memory (slices, recomputed values) from being done early.
     """
     if tf.executing_eagerly() or is_compiled():
         return None
-    length, channels = inputs.shape[0], inputs.shape[-1]
+    length, channels = inputs.shape[1], inputs.shape[-1]
 
     @tf.custom_gradient
     def run(inputs, h, c, kernel, recurrent_kernel, bias):
@@ -45,8 +45,12 @@ def conv_recurrence(conv, gates, gates_gradient, inputs, hidden, cell, kernel, r
         first_h, outputs, cells, kept = h, [], [c], []
         for t in range(length):
             with tf.control_dependencies([h]):
-                x = inputs[t]
-            h, c, kept_t = gates(tf.nn.bias_add(conv(tf.concat([x, h], axis=-1), joined_kernel), bias), c)
+                x = inputs[:, t]
+            if t == 0 and from_zero and channels:
+                a = conv(x, kernel)
+            else:
+                a = conv(tf.concat([x, h], axis=-1), joined_kernel)
+            h, c, kept_t = gates(tf.nn.bias_add(a, bias), c)
             outputs.append(h)
             cells.append(c)
             kept.append(kept_t)
@@ -61,12 +65,12 @@ def conv_recurrence(conv, gates, gates_gradient, inputs, hidden, cell, kernel, r
                 new = [d_joined, tf.reduce_sum(da, axis=list(range(da.shape.rank - 1)))]
                 sums[:] = [a + b for a, b in zip(sums, new)] if sums else new
                 dx = _gradient(lambda x: conv(x, kernel), x, da) if channels else x
-                d_inputs.insert(0, tf.reshape(dx, tf.concat([[len(pending)], tf.shape(inputs)[1:]], axis=0)))
+                d_inputs[:0] = tf.split(dx, len(pending))
                 pending.clear()
 
             for t in reversed(range(length)):
                 with tf.control_dependencies([dh, *done]):
-                    dh = dh + d_outputs[t]
+                    dh = dh + d_outputs[:, t]
                 with tf.control_dependencies([dh]):
                     da, dc, h = gates_gradient(kept[t], cells[t], cells[t + 1], dh, dc)
                     if pending:
@@ -74,16 +78,16 @@ def conv_recurrence(conv, gates, gates_gradient, inputs, hidden, cell, kernel, r
                     if len(pending) == STEPS_PER_KERNEL_GRADIENT:
                         take_kernel_gradient()
                         done = list(sums)
-                    pending.insert(0, [da, inputs[t]])
+                    pending.insert(0, [da, inputs[:, t]])
                     dh = _gradient(lambda h: conv(h, recurrent_kernel), h, da)
             pending[0].append(first_h)
-            with tf.control_dependencies([dh]):
+            with tf.control_dependencies([da]):
                 take_kernel_gradient()
             d_joined, d_bias = sums
             d_kernel, d_recurrent_kernel = d_joined[..., :channels, :], d_joined[..., channels:, :]
-            return tf.concat(d_inputs, axis=0), dh, dc, d_kernel, d_recurrent_kernel, d_bias
+            return tf.stack(d_inputs, axis=1), dh, dc, d_kernel, d_recurrent_kernel, d_bias
 
-        return (tf.stack(outputs), h, c), gradient
+        return (tf.stack(outputs, axis=1), h, c), gradient
 
     return run(inputs, hidden, cell, kernel, recurrent_kernel, bias)
 
@@ -94,3 +98,11 @@ def _gradient(function, x, upstream):
         tape.watch(x)
         y = function(x)
     return tape.gradient(y, x, upstream)
+
+
+def sigmoid_gradient(s, upstream):
+    return tf.raw_ops.SigmoidGrad(y=s, dy=upstream)
+
+
+def tanh_gradient(t, upstream):
+    return tf.raw_ops.TanhGrad(y=t, dy=upstream)

@@ -249,10 +249,10 @@ class RecurrentConvCell(ConfigFromArguments, layers.Layer):
         """The paper's equations: projected input and states to `(output, new_states)`."""
         raise NotImplementedError(f"`{type(self).__name__}` does not define `step`.")
 
-    def run(self, inputs, states, noise=None):
+    def run(self, inputs, states, noise=None, from_zero=False):
         """The whole sequence at once, `(outputs, last output, states)`, where a cell has a better way than its steps.
 
-        Else None. Time-major: inputs (T, B, *spatial, C).
+        Else None. Batch-major: inputs (B, T, *spatial, C), as the outputs. `from_zero`: the states are known to be 0.
         """
 
     def call(self, inputs, states, training=None):

@@ -3,7 +3,7 @@
 import keras
 from keras import activations, initializers, ops
 
-from keras_st.backend import conv_recurrence
+from keras_st.backend import conv_recurrence, sigmoid_gradient, tanh_gradient
 from keras_st.layers.deformable import OffsetPredictor, check_groups
 from keras_st.layers.recurrent.base import RecurrentConvCell
 from keras_st.layers.recurrent.spatial_rnn import ConvRNN
@@ -161,8 +161,8 @@ class ConvLSTMCell(RecurrentConvCell):
         o = self._gate(o, w_co, c)
         return o * self.activation(c), c, [i, f, g, o]
 
-    def run(self, inputs, states, noise=None):
-        """The whole sequence (T, B, *spatial, C) with a gradient of its own: `(outputs, last output, last states)`.
+    def run(self, inputs, states, noise=None, from_zero=False):
+        """The whole sequence (B, T, *spatial, C) with a gradient of its own: `(outputs, last output, last states)`.
 
         None where the backend has none, or where this cell is not the plain one it is written for.
         """
@@ -182,7 +182,7 @@ class ConvLSTMCell(RecurrentConvCell):
         else:
             inputs, kernel = inputs[..., :0], recurrent_kernel[..., :0, :]
         bias = ops.zeros((4 * self.filters,), dtype) if self.bias is None else ops.cast(self.bias, dtype)
-        weights = kernel, recurrent_kernel, bias
+        weights = kernel, recurrent_kernel, bias, from_zero
         done = conv_recurrence(self.state_conv, self.gates, _gates_gradient, inputs, *states, *weights)
         if done is None:
             return None
@@ -204,16 +204,18 @@ class ConvLSTMCell(RecurrentConvCell):
 def _gates_gradient(gates, c_before, c, dh, dc):
     """Of `ConvLSTMCell.gates` without peepholes, with H_t: `(dA, dC_{t-1}, H_t)`.
 
-    C_t = f . C_{t-1} + i . g, H_t = o . tanh(C_t); s' = s (1 - s), tanh' = 1 - tanh^2.
+    C_t = f . C_{t-1} + i . g, H_t = o . tanh(C_t)
     """
     i, f, g, o = gates
     tanh_c = ops.tanh(c)
-    dc = dc + dh * o * (1 - tanh_c * tanh_c)
-    di = dc * g * i * (1 - i)
-    df = dc * c_before * f * (1 - f)
-    dg = dc * i * (1 - g * g)
-    do = dh * tanh_c * o * (1 - o)
-    return ops.concatenate([di, df, dg, do], axis=-1), dc * f, o * tanh_c
+    dc = dc + tanh_gradient(tanh_c, dh * o)
+    da = [
+        sigmoid_gradient(i, dc * g),
+        sigmoid_gradient(f, dc * c_before),
+        tanh_gradient(g, dc * i),
+        sigmoid_gradient(o, dh * tanh_c),
+    ]
+    return ops.concatenate(da, axis=-1), dc * f, o * tanh_c
 
 
 @keras.saving.register_keras_serializable(package="keras_st")

@@ -94,6 +94,7 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
         batch, _, *spatial = ops.shape(sequences)[:-1]
+        from_zero = initial_state is None and not self.stateful
         if initial_state is not None:
             _check_states(self, [tuple(s.shape) for s in initial_state], tuple(sequences.shape))
             states = list(initial_state)
@@ -101,28 +102,30 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
             states = [ops.convert_to_tensor(s) for s in self.states]
         else:
             states = self.cell.get_initial_state(batch, tuple(spatial))
-        inputs = ops.swapaxes(sequences, 0, 1)
-        masks = [] if mask is None else [ops.swapaxes(ops.cast(mask, "bool"), 0, 1)]
+        mask = None if mask is None else ops.cast(mask, "bool")
         if self.go_backwards:
-            inputs, masks = ops.flip(inputs, 0), [ops.flip(m, 0) for m in masks]
-        noise = self.cell.sample_noise(inputs[0], states) if training else None
-        done = self.cell.run(inputs, states, noise) if mask is None and self.unroll is None else None
+            sequences, mask = ops.flip(sequences, 1), None if mask is None else ops.flip(mask, 1)
+        noise = self.cell.sample_noise(sequences[:, 0], states) if training else None
+        done = None
+        if mask is None and self.unroll is None:
+            done = self.cell.run(sequences, states, noise, from_zero)
         if done is not None:
             outputs, last, states = done
         else:
             first_output = self.cell.get_initial_output(batch, tuple(spatial))
-            last, states, outputs = self._loop(inputs, states, first_output, masks, noise)
+            outputs, last, states = self._loop(sequences, states, first_output, mask, noise)
         if self.stateful:
             for variable, state in zip(self.states, states):
                 variable.assign(state)
         if mask is not None and self.zero_output_for_mask and not self.return_sequences:
-            last = _where(masks[0][-1], last, ops.zeros_like(last))
-        output = ops.swapaxes(outputs, 0, 1) if self.return_sequences else last
+            last = _where(mask[:, -1], last, ops.zeros_like(last))
+        output = outputs if self.return_sequences else last
         return [output, *states] if self.return_state else output
 
-    def _loop(self, inputs, states, first_output, masks, noise):
-        """Step by step, time-major: the last output, the last states and all outputs (None unless wanted)."""
-        x = self.cell.project_sequence(inputs, noise)
+    def _loop(self, sequences, states, first_output, mask, noise):
+        """Step by step: all outputs (None unless wanted), the last one, the last states."""
+        x = self.cell.project_sequence(ops.swapaxes(sequences, 0, 1), noise)
+        masks = [] if mask is None else [ops.swapaxes(mask, 0, 1)]
 
         def step(carry, xs):
             previous, *states = carry
@@ -136,9 +139,9 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
             return [held, *new_states], [shown] * self.return_sequences
 
         dtypes = [self.compute_dtype] * self.return_sequences
-        length = ops.shape(inputs)[0]
+        length = ops.shape(sequences)[1]
         (last, *states), outputs = scan(step, [first_output, *states], [x, *masks], length, dtypes, self.unroll)
-        return last, states, outputs[0] if outputs else None
+        return ops.swapaxes(outputs[0], 0, 1) if outputs else None, last, states
 
     def get_initial_state(self, batch_size, spatial_shape=None):
         """The cell's first states; see there."""

@@ -57,7 +57,7 @@ class CellStack(ConfigFromArguments, layers.Layer):
     def project_sequence(self, inputs, noise=None):
         return self.cells[0].project_sequence(inputs, noise and noise[0])
 
-    def run(self, inputs, states, noise=None):
+    def run(self, inputs, states, noise=None, from_zero=False):
         """None: the steps of the levels interleave."""
 
     def step(self, x, states, noise=None):
