@@ -43,8 +43,8 @@ def scan(step, carry, xs, length, y_dtypes, unroll=None):
     if not unroll or length == 0:
         return _module().scan(step, carry, xs, length, y_dtypes)
     rows = []
-    for t in range(length):
-        carry, ys = step(carry, [x[t] for x in xs])
+    for xs_t in zip(*(ops.unstack(x, length) for x in xs)) if xs else [()] * length:
+        carry, ys = step(carry, list(xs_t))
         rows.append(ys)
     return carry, [ops.stack(column) for column in zip(*rows)]
 
@@ -53,7 +53,7 @@ def conv_recurrence(conv, gates, gates_gradient, inputs, hidden, cell, kernel, r
     """Runs `h_t, c_t = gates(W_x * x_t + W_h * h_{t-1} + b, c_{t-1})` with a gradient of its own, or returns None.
 
     None: this backend runs (and differentiates) the plain loop at least as well, as does TensorFlow outside a graph,
-    for a dynamic or long time axis and under XLA.
+    for a dynamic or long time axis.
 
     Args:
         conv: function `(x, kernel)`: the convolution, bilinear.

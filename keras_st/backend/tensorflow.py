@@ -35,7 +35,7 @@ def conv_recurrence(conv, gates, gates_gradient, inputs, hidden, cell, kernel, r
 
     The control dependencies keep what only waits for memory (slices, recomputed values) from being done early.
     """
-    if tf.executing_eagerly() or is_compiled():
+    if tf.executing_eagerly():
         return None
     length, channels = inputs.shape[1], inputs.shape[-1]
 

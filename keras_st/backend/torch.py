@@ -5,8 +5,9 @@ import torch
 
 def scan(step, carry, xs, length, y_dtypes):
     collected = [[] for _ in y_dtypes]
-    for t in range(int(length)):
-        carry, ys = step(list(carry), [x[t] for x in xs])
+    steps = zip(*(x.unbind(0) for x in xs)) if xs else [()] * int(length)  # the gradient of x[t] is as large as x
+    for xs_t in steps:
+        carry, ys = step(list(carry), list(xs_t))
         for column, y in zip(collected, ys):
             column.append(y)
     return list(carry), [torch.stack(column) for column in collected]

@@ -8,6 +8,7 @@ from keras_st.layers.recurrent.attention_conv_lstm import (
     AttentionConvLSTMCell,
     SelfAttentionConvLSTMCell,
 )
+from keras_st.layers.recurrent.attention_stack import AttentionStack
 from keras_st.layers.recurrent.base import RecurrentConvCell
 from keras_st.layers.recurrent.conv_gru import ConvGRU1D, ConvGRU2D, ConvGRU3D, ConvGRUCell
 from keras_st.layers.recurrent.conv_lstm import (

@@ -5,6 +5,7 @@ from keras import layers, ops
 
 from keras_st.backend import scan
 from keras_st.layers.config import ConfigFromArguments, with_dtype_of
+from keras_st.layers.recurrent.attention_stack import AttentionStack
 from keras_st.layers.recurrent.spatial_rnn import SpatialRNN
 from keras_st.layers.recurrent.stack import CellStack
 from keras_st.ops.axes import check_divisible, depth_to_space, merge_leading, space_to_depth, split_leading
@@ -21,7 +22,9 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
       - "shared": the same cells run on, each step reading the frame predicted before it;
       - "conditioned": a second stack starts from the encoder's last states and reads predictions likewise;
       - "unconditioned": a second stack starts from those states and reads nothing (Shi et al. 2015).
-    At every step the decoder maps the hidden states to a frame.
+    At every step the decoder maps the hidden states to a frame. The forecast of an `AttentionStack` looks back, at
+    every step, at the hidden states that the encoder's top level had in the context (sequence to sequence with
+    attention).
 
     Training may replace predictions that are fed back by the truth: see the inputs `future` and `*_flags`.
     Dropout masks of the cells are drawn once for the context and once for the forecast.
@@ -39,7 +42,8 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
             (`predict_context=True` only).
 
     Args:
-        cells: list of cells, lowest first; or a `CellStack`, `ZigZagStack` or other stack of cells.
+        cells: list of cells, lowest first; or a `CellStack`, `ZigZagStack` or other stack of cells. The encoder runs
+            the plain cells of an `AttentionStack`.
         horizon_frames: int. Frames to forecast where a call does not say.
         forecaster: "shared", "conditioned" or "unconditioned".
         patch: int. Side of the square of pixels folded into channels.
@@ -97,20 +101,27 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
         self.predict_context = predict_context
         for cell in stack.cells:
             _check_keeps_size(cell)
-        levels = _levels(stack)
+        self.remembers = isinstance(stack, AttentionStack)
+        if self.remembers and forecaster == "shared":
+            raise ValueError(
+                'An `AttentionStack` looks back at the encoder, so `forecaster` is "conditioned" or "unconditioned". '
+                'Received: forecaster="shared"'
+            )
+        levels = stack.cells if self.remembers else _levels(stack)
+        all_steps = predict_context or self.remembers
         self.encoder = [
-            SpatialRNN(level, return_sequences=predict_context or level is not levels[-1], return_state=True)
+            SpatialRNN(level, return_sequences=all_steps or level is not levels[-1], return_state=True)
             for level in levels
         ]
         if forecaster == "shared":
             self.forecaster_stack = stack
         else:
-            own = [_copy(cell, use_input=forecaster == "conditioned" or n > 0) for n, cell in enumerate(stack.cells)]
+            fed = forecaster == "conditioned" or (self.remembers and stack.position == "input")
+            own = [_copy(cell, use_input=fed or n > 0) for n, cell in enumerate(stack.cells)]
             self.forecaster_stack = stack.with_cells(own)
-        if forecaster == "unconditioned":
-            self.forecaster_layers = [
-                SpatialRNN(level, return_sequences=True) for level in _levels(self.forecaster_stack)
-            ]
+        self.forecaster_layers = []  # an unfed stack of independent levels runs level by level
+        if forecaster == "unconditioned" and stack.independent_levels:
+            self.forecaster_layers = [SpatialRNN(cell, return_sequences=True) for cell in self.forecaster_stack.cells]
 
     @property
     def input_names(self):
@@ -125,20 +136,19 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
         check_divisible(height, width, self.patch)
         height, width = (size and size // self.patch for size in (height, width))
         shape = (batch, None, height, width, self.patch**2 * self.channels)
-        first = (batch, *shape[2:])
+        frame = (batch, *shape[2:])
         for layer in self.encoder:
             layer.build(shape)
             step, _ = layer.cell.compute_output_shape((batch, *shape[2:]))
             shape = (batch, None, *step[1:])
-        self.forecaster_stack.build(first)
-        if self.forecaster == "unconditioned":
-            shape = (batch, None, *first[1:])
-            for layer in self.forecaster_layers:
-                layer.build(shape)
-                shape = (batch, None, *layer.cell.compute_output_shape((batch, *shape[2:]))[0][1:])
+        self.forecaster_stack.build((*frame[:-1], 0) if self.forecaster == "unconditioned" else frame)
+        below = frame
+        for layer in self.forecaster_layers:
+            layer.build((batch, None, *below[1:]))
+            below, _ = layer.cell.compute_output_shape(below)
         read = self.forecaster_stack.cells if self.readout == "all" else self.forecaster_stack.cells[-1:]
         self.decoder = layers.Conv2D(
-            first[-1],
+            frame[-1],
             1,
             activation=self.activation,
             data_format="channels_last",
@@ -165,8 +175,10 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
             seen, states = self._read_with_flags(video, inputs["context_flags"], training)
         else:
             seen, states = self._read(video, training)
-        if self.forecaster == "unconditioned":
+        if self.forecaster_layers:
             frames = self._run_unfed(video, states, horizon, training)
+        elif self.forecaster == "unconditioned":
+            frames, _ = self._feed_back(video[:, -1], states, None, None, horizon, training)
         elif self.forecaster == "conditioned":
             if flags is not None:  # the first step reads the last observed frame whatever the flags say
                 flags, future = _prepend_zeros(flags), _prepend_zeros(future)
@@ -186,6 +198,8 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
             sequence, *own = layer(sequence, training=training)
             states += own
             hidden.append(sequence)
+        if self.remembers:
+            states.append(sequence)
         if self.forecaster != "shared":
             return None, states
         return self._decode(hidden if self.predict_context else self._hidden(states)), states
@@ -208,13 +222,14 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
         return self._decode(hidden)
 
     def _feed_back(self, prediction, states, truth, flags, length, training):
-        """`length` steps, each reading the last prediction, or the truth where its flag is 1.
+        """`length` steps, each reading the last prediction, or the truth where its flag is 1; nothing if unconditioned.
 
         prediction (B, h, w, P); truth (B, length, h, w, P) and flags (B, length), or both None.
         Returns the predictions (B, length, h, w, P) and the last states.
         """
         stack = self.forecaster_stack
-        noise = stack.sample_noise(prediction, states) if training else None
+        width = 0 if self.forecaster == "unconditioned" else None
+        noise = stack.sample_noise(prediction[..., :width], states) if training else None
         xs = []
         if flags is not None:
             flags = ops.cast(ops.swapaxes(flags, 0, 1), prediction.dtype)[:, :, None, None, None]
@@ -225,7 +240,8 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
             if xs:
                 truth, flag = xs
                 frame = flag * truth + (1 - flag) * frame
-            _, states = stack.step(stack.project_sequence(frame[None], noise)[0], states, noise)
+            x = stack.project_sequence(frame[None, ..., :width], noise)[0]
+            _, states = stack.step(x, states, noise)
             frame = self._decode(self._hidden(states))[:, 0]
             return [frame, *states], [frame]
 

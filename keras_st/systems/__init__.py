@@ -13,6 +13,7 @@ from keras_st.systems.conv_lstm_variants import (
     self_attention_conv_lstm,
 )
 from keras_st.systems.pred_rnn import pred_rnn
+from keras_st.systems.seq2seq import seq2seq_attention
 
 SYSTEMS: dict[str, Callable[[], Recipe]] = {
     "conv_gru": conv_gru,
@@ -23,6 +24,7 @@ SYSTEMS: dict[str, Callable[[], Recipe]] = {
     "hierarchical_conv_lstm": hierarchical_conv_lstm,
     "pred_rnn": pred_rnn,
     "self_attention_conv_lstm": self_attention_conv_lstm,
+    "seq2seq_attention": seq2seq_attention,
 }
 
 

@@ -14,7 +14,7 @@ def build_deformable_conv_lstm(
     deform: Literal["input", "state", "both", "aligned"] = "state",
     deform_groups: int = 1,
     deform_modulation: Literal["sigmoid", "2sigmoid"] | None = "2sigmoid",
-    forecaster: Literal["shared", "conditioned"] = "shared",
+    forecaster: Literal["shared", "conditioned", "unconditioned"] = "unconditioned",
     **kwargs,
 ):
     """Stacked deformable ConvLSTM cells; see `DeformableConvLSTMCell` for the options.
@@ -26,7 +26,7 @@ def build_deformable_conv_lstm(
         deform: which convolutions are deformed.
         deform_groups: groups of channels with offsets of their own.
         deform_modulation: of the taps.
-        forecaster: offsets are predicted from an input, so there is no "unconditioned" form.
+        forecaster: see `forecaster_of`; deformed inputs need one, so "unconditioned" is for deform="state".
         **kwargs: see `forecaster_of`.
     """
     options = {"deform": deform, "deform_groups": deform_groups, "deform_modulation": deform_modulation}

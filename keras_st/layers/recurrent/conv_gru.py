@@ -65,7 +65,7 @@ class ConvGRUCell(RecurrentConvCell):
 
     def build(self, input_shape):
         *rest, channels = input_shape
-        if channels is not None and channels <= self.lower_filters:
+        if self.lower_filters and channels is not None and channels <= self.lower_filters:
             raise ValueError(
                 f"The input must have more than lower_filters={self.lower_filters} channels. "
                 f"Received: input_shape={tuple(input_shape)}"

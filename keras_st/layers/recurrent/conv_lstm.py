@@ -227,7 +227,8 @@ class DeformableConvLSTMCell(ConvLSTMCell):
         deform="state"    A = W_x * X_t + D(H, W_h; [X_t; H]) + b
         deform="both"     A = D(X_t, W_x; [X_t; H]) + D(H, W_h; [X_t; H]) + b          H, C: the states before the step
         deform="aligned"  H^a = D(H, W_ah; [H; X_t]), C^a = D(C, W_ac; [C; X_t]), then ConvLSTM on (X_t, H^a, C^a)
-    then gates as `ConvLSTMCell`. Predictors start at zero.
+    then gates as `ConvLSTMCell`. Predictors start at zero. "state" without an input (`use_input=False`)
+    predicts from H.
 
     Weights: those of `ConvLSTMCell`; "aligned" adds align_hidden_kernel and align_cell_kernel (k, k, F, F); then each
     predictor's offset_kernel and offset_bias.
@@ -261,9 +262,11 @@ class DeformableConvLSTMCell(ConvLSTMCell):
         if deform not in DEFORMS[1:]:
             raise ValueError(f"`deform` must be one of {DEFORMS}. Received: deform={deform!r}")
         geometry = (*self.strides, *self.dilation_rate, *self.recurrent_dilation_rate)
-        if rank != 2 or self.padding != "same" or max(geometry) > 1 or self.gate_mode != "conv" or not self.use_input:
+        fed = self.use_input or deform == "state"
+        if rank != 2 or self.padding != "same" or max(geometry) > 1 or self.gate_mode != "conv" or not fed:
             raise ValueError(
-                "`deform` needs rank 2, stride and dilation 1, padding 'same', convolved gates and an input. "
+                "`deform` needs rank 2, stride and dilation 1, padding 'same', convolved gates and, all but 'state', "
+                "an input. "
                 f"Received: rank={rank}, strides={self.strides}, dilation_rate={self.dilation_rate}, "
                 f"recurrent_dilation_rate={self.recurrent_dilation_rate}, padding={self.padding!r}, "
                 f"gate_mode={self.gate_mode!r}, use_input={self.use_input}"
@@ -287,7 +290,7 @@ class DeformableConvLSTMCell(ConvLSTMCell):
                 shape = (*self._hidden_kernel_size, self.filters, self.filters)
                 setattr(self, name, self.add_weight(shape=shape, initializer=self.recurrent_initializer, name=name))
         for predictor in self.predictors.values():
-            predictor.build((*input_shape[:-1], input_shape[-1] + self.filters))
+            predictor.build((*input_shape[:-1], self.use_input * input_shape[-1] + self.filters))
 
     def _deformed(self, name, x, kernel, seen):
         offsets, modulation = self.predictors[name](seen)
@@ -297,7 +300,8 @@ class DeformableConvLSTMCell(ConvLSTMCell):
         """The input beside its transform (which a deformed input convolution needs the state for)."""
         if "input" in self.predictors:
             return inputs
-        return ops.concatenate([super().project(inputs), inputs], axis=-1)
+        x = super().project(inputs)
+        return ops.concatenate([x, inputs], axis=-1) if self.use_input else x
 
     def step(self, x, states, noise=None):
         h, c = self.dropped(states[0], noise), states[1]
@@ -308,7 +312,7 @@ class DeformableConvLSTMCell(ConvLSTMCell):
             x_gates = self.normalised("input", x_gates)
         else:
             x_gates, x = x[..., : 4 * self.filters], x[..., 4 * self.filters :]
-            seen = ops.concatenate([x, h], axis=-1)
+            seen = ops.concatenate([x, h], axis=-1) if self.use_input else h
         if self.deform == "aligned":
             seen_hidden, seen_cell = (ops.concatenate([state, x], axis=-1) for state in (h, c))
             h = self._deformed("state", h, self.align_hidden_kernel, seen_hidden)
