@@ -55,6 +55,11 @@ def forecaster(**kwargs):
     return encoder_forecaster([conv_lstm(), conv_lstm(4)], horizon_frames=3, patch=2, **kwargs)
 
 
+def looking_back(*args, **kwargs):
+    stack = layers.AttentionStack([conv_lstm(), conv_lstm(4)], *args, **kwargs)
+    return encoder_forecaster(stack, horizon_frames=3, patch=2, forecaster="unconditioned")
+
+
 def lstm(kx, cin, f, kh=None):
     return 4 * f * (kx * cin + (kh or kx) * f + 1)
 
@@ -180,6 +185,20 @@ CASES = [
         lambda: forecaster(forecaster="unconditioned"),
         {"video": CLIP},
         2 * ENCODER - 9 * 8 * 12 + HEAD,
+        states=False,
+    ),
+    Case(
+        "forecaster-attention-output",
+        lambda: looking_back(score="bilinear"),
+        {"video": CLIP},
+        2 * ENCODER - 9 * 8 * 12 + 4 * 4 + 2 * 4 * 4 + HEAD,
+        states=False,
+    ),
+    Case(
+        "forecaster-attention-input",
+        lambda: looking_back("input", score="additive", units=5),
+        {"video": CLIP},
+        2 * ENCODER - 9 * 8 * 12 + 9 * 4 * 12 + 5 * (2 * 4 + 1) + HEAD,
         states=False,
     ),
     Case(
