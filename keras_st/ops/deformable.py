@@ -46,13 +46,14 @@ def _bilinear(x, rows, columns, groups):
     group = ops.arange(groups)[:, None]
     clip = ops.arange(batch)[:, None, None, None, None]
     top, left = ops.floor(rows), ops.floor(columns)
+    last_row, last_column = (ops.cast(size - 1, x.dtype) for size in (height, width))
     total = 0.0
     for down, right in itertools.product((0, 1), (0, 1)):
         r, c = top + down, left + right
         weight = (1 - ops.abs(rows - r)) * (1 - ops.abs(columns - c))
-        inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)
-        r = ops.cast(ops.clip(r, 0, height - 1), "int32")
-        c = ops.cast(ops.clip(c, 0, width - 1), "int32")
+        inside = (r >= 0) & (r <= last_row) & (c >= 0) & (c <= last_column)
+        r = ops.cast(ops.clip(r, 0, last_row), "int32")
+        c = ops.cast(ops.clip(c, 0, last_column), "int32")
         index = ((clip * height + r) * width + c) * groups + group
         values = ops.take(flat, index, axis=0)
         total = total + values * (weight * ops.cast(inside, x.dtype))[..., None]
