@@ -40,7 +40,7 @@ from keras_st.training.losses import LOSSES
 from keras_st.training.schedules import make_policy
 from pipelines import feature_spec, list_datasets, make_dataset
 from pipelines.build import DATASETS
-from pipelines.forecast import add_context_targets, add_rollout, forecast_batches
+from pipelines.forecast import add_context_targets, add_decoupling_targets, add_rollout, forecast_batches
 
 DEFAULT_SYSTEM = "conv_lstm"
 SET_HERE = {"epoch", "seed", "num_frames", "shuffle"}  # options of data sets that follow from the recipe
@@ -167,7 +167,7 @@ def examine(recipe: Recipe):
     """`(feature, steps in an epoch)`; every split is opened, so that bad data fails before anything is written."""
     clips = {split: dataset_of(recipe, split) for split in ("train", "validation", "test")}
     steps = math.ceil(int(clips["train"].cardinality()) / recipe.training.batch_size)
-    return feature_spec(clips["train"]), steps
+    return feature_spec(clips["train"]), steps * (2 if recipe.training.reverse_input else 1)
 
 
 def build_model(recipe: Recipe, feature):
@@ -184,13 +184,16 @@ def build_model(recipe: Recipe, feature):
             "Cross-entropy needs forecasts in 0..1 (--model.activation=sigmoid). "
             f"Received: model.activation={model.activation}"
         )
-    if training.context_loss_weight and "context_frames" not in model.compute_output_shape(
-        {"video": (None, *feature.shape)}
+    outputs = model.compute_output_shape({"video": (None, *feature.shape)})
+    for weight, output, option in (
+        ("context_loss_weight", "context_frames", "--model.predict_context=true"),
+        ("decoupling_weight", "decoupling", "--model.decoupling=true of pred_rnn"),
     ):
-        raise InputError(
-            "`context_loss_weight` needs a model that predicts its context (--model.predict_context=true). "
-            f"Received: training.context_loss_weight={training.context_loss_weight}"
-        )
+        if getattr(training, weight) and output not in outputs:
+            raise InputError(
+                f"`{weight}` needs a model that returns `{output}` ({option}). "
+                f"Received: training.{weight}={getattr(training, weight)}"
+            )
     if not needed <= model.input_names:
         raise InputError(
             f"This rollout needs a model that reads {sorted(needed)}, as --model.forecaster=shared does. "
@@ -233,7 +236,14 @@ def dataset_of(recipe: Recipe, split, **options):
 def batches_of(recipe: Recipe, feature, split):
     """Validation or test batches, in order."""
     batches = forecast_batches(dataset_of(recipe, split), feature, recipe.task, recipe.training.batch_size)
-    return add_context_targets(batches) if recipe.training.context_loss_weight else batches
+    return with_other_targets(batches, recipe.training)
+
+
+def with_other_targets(batches, training: Training):
+    """Targets of the losses beside the forecast's."""
+    if training.context_loss_weight:
+        batches = add_context_targets(batches)
+    return add_decoupling_targets(batches) if training.decoupling_weight else batches
 
 
 def training_batches(recipe: Recipe, feature, first_epoch, steps):
@@ -243,14 +253,12 @@ def training_batches(recipe: Recipe, feature, first_epoch, steps):
     def one_epoch(epoch):
         clips = dataset_of(recipe, "train", epoch=epoch)
         window_seed = tf.cast(training.seed, tf.int64) * 1_000_003 + epoch
-        return forecast_batches(clips, feature, task, training.batch_size, window_seed)
+        return forecast_batches(clips, feature, task, training.batch_size, window_seed, training.reverse_input)
 
     batches = tf.data.Dataset.range(first_epoch, training.epochs).flat_map(one_epoch)
     left = (training.epochs - first_epoch) * steps
     batches = add_rollout(batches, make_policy(training.rollout), task, first_epoch * steps, left, training.seed)
-    if training.context_loss_weight:
-        batches = add_context_targets(batches)
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return with_other_targets(batches, training).prefetch(tf.data.AUTOTUNE)
 
 
 def compile_model(model, training: Training, steps):
@@ -267,6 +275,9 @@ def compile_model(model, training: Training, steps):
     if training.context_loss_weight:
         losses["context_frames"] = LOSSES[training.loss]
         weights["context_frames"] = training.context_loss_weight
+    if training.decoupling_weight:
+        losses["decoupling"] = "mae"  # of a term that is never negative, against 0
+        weights["decoupling"] = training.decoupling_weight
     optimizer = keras.optimizers.Adam(rate, global_clipnorm=training.clip_norm or None)
     model.compile(optimizer, loss=losses, loss_weights=weights)
 

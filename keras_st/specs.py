@@ -101,6 +101,8 @@ class Training:
         clip_norm: largest global norm of the gradient, 0 for none.
         loss: name in `keras_st.training.losses.LOSSES`.
         context_loss_weight: weight of the one-step predictions inside the context, 0 for none.
+        decoupling_weight: weight of the model's decoupling term (PredRNN-V2: 0.1), 0 for none.
+        reverse_input: every batch is followed by itself reversed in time, a step of its own (PredRNN).
         seed: of weights, sequences and sampling.
         rollout: which steps read the truth.
     """
@@ -112,12 +114,14 @@ class Training:
     clip_norm: float = 0.0
     loss: Literal["mse", "l1_l2", "binary_crossentropy"] = "mse"
     context_loss_weight: float = 0.0
+    decoupling_weight: float = 0.0
+    reverse_input: bool = False
     seed: int = 0
     rollout: Rollout = field(default_factory=Rollout)
 
     def __post_init__(self):
         _at_least(self, 1, "epochs", "batch_size")
-        _at_least(self, 0, "warmup_fraction", "clip_norm", "context_loss_weight", "seed")
+        _at_least(self, 0, "warmup_fraction", "clip_norm", "context_loss_weight", "decoupling_weight", "seed")
         if self.warmup_fraction > 1:
             raise InputError(f"`warmup_fraction` must be at most 1. Received: warmup_fraction={self.warmup_fraction}")
         if not self.learning_rate > 0:

@@ -6,13 +6,16 @@ import tensorflow as tf
 from keras_st.specs import FeatureSpec, ForecastTask, InputError
 
 
-def forecast_batches(dataset, spec: FeatureSpec, task: ForecastTask, batch_size: int, window_seed=None):
+def forecast_batches(
+    dataset, spec: FeatureSpec, task: ForecastTask, batch_size: int, window_seed=None, reverse_input=False
+):
     """Batches `(inputs, targets)` of a data set of clips, values scaled to 0..1.
 
     inputs: `video` float32 (B, context, H, W, C). targets: `frames` float32 (B, horizon, H, W, C).
 
     Clips longer than context + horizon are cut: the first frames, or with `window_seed` (int or scalar tensor) a
-    window at a random start, the same for the same seed. Shorter clips raise.
+    window at a random start, the same for the same seed. Shorter clips raise. With `reverse_input` every batch is
+    followed by itself reversed in time.
     """
     total = task.context_frames + task.horizon_frames
     known = dataset.element_spec["video"].shape[0]
@@ -38,7 +41,11 @@ def forecast_batches(dataset, spec: FeatureSpec, task: ForecastTask, batch_size:
         return {"video": video[:, : task.context_frames]}, {"frames": video[:, task.context_frames :]}
 
     clips = dataset.enumerate().map(cut, num_parallel_calls=tf.data.AUTOTUNE)
-    return clips.batch(batch_size).map(scale, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = clips.batch(batch_size)
+    if reverse_input:
+        one = tf.data.Dataset.from_tensors
+        batches = batches.flat_map(lambda video: one(video).concatenate(one(tf.reverse(video, [1]))))
+    return batches.map(scale, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def add_rollout(batches, policy, task: ForecastTask, first_step: int, num_steps: int, seed: int):
@@ -74,3 +81,12 @@ def add_rollout(batches, policy, task: ForecastTask, first_step: int, num_steps:
 def add_context_targets(batches):
     """Adds the target `context_frames`: frames 1 to T-1 of the context, predicted one step ahead."""
     return batches.map(lambda inputs, targets: (inputs, {**targets, "context_frames": inputs["video"][:, 1:]}))
+
+
+def add_decoupling_targets(batches):
+    """Adds the target `decoupling`: 0 for every clip."""
+
+    def add(inputs, targets):
+        return inputs, {**targets, "decoupling": tf.zeros(tf.shape(targets["frames"])[:1])}
+
+    return batches.map(add)

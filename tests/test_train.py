@@ -148,6 +148,8 @@ def test_a_checkpoint_holds_the_states_of_dropout(tmp_path):
 SHARED = "--model.forecaster=shared "
 SCHEDULED = SHARED + "--training.rollout.policy=scheduled "
 REVERSE = SHARED + "--training.rollout.policy=reverse --training.rollout.stop_step=2 "
+LEVELS = "--model.filters=[4,4]"
+ADDITIVE = "seq2seq_attention --model.score=additive"
 EFFECTS = [  # (options of both runs, what is compared with them, options changed, what must differ)
     ("", "", "--data.frame_size=24", "data"),
     ("", "", "--data.num_digits=1", "data"),
@@ -180,6 +182,24 @@ EFFECTS = [  # (options of both runs, what is compared with them, options change
     (SCHEDULED, "", "--training.rollout.stop_step=0", "weights"),
     (REVERSE, "--training.rollout.start_step=1", "--training.rollout.start_step=0", "weights"),
     (REVERSE + "--training.rollout.start_step=0", "", "--training.rollout.alpha=0.1", "weights"),
+    ("", "", "--training.reverse_input=true", "weights"),
+    ("conv_gru", "", "--model.update_gate=old", "weights"),
+    ("conv_gru", "", "--model.reset_after=true", "weights"),
+    ("pred_rnn", "", "--model.norm=true", "weights"),
+    ("pred_rnn", "", "--model.decoupling=true", "weights"),
+    ("pred_rnn --model.decoupling=true", "", "--training.decoupling_weight=0.5", "weights"),
+    ("deformable_conv_lstm", "", "--model.deform=aligned --model.forecaster=conditioned", "weights"),
+    ("deformable_conv_lstm", "", "--model.deform_groups=2", "weights"),
+    ("deformable_conv_lstm", "", "--model.deform_modulation=sigmoid", "weights"),
+    ("self_attention_conv_lstm", "", "--model.attention_units=3", "weights"),
+    ("self_attention_conv_lstm", "", "--model.scale=true", "weights"),
+    ("hierarchical_conv_lstm " + LEVELS, "--model.periods=[1,2]", "--model.periods=[1,3]", "weights"),
+    ("hierarchical_conv_lstm " + LEVELS, "--model.periods=[1,2]", "--model.pool=4 --model.periods=[1,2]", "weights"),
+    ("seq2seq_attention", "", "--model.attention_position=input", "weights"),
+    ("seq2seq_attention", "", "--model.score=bilinear", "weights"),
+    ("seq2seq_attention", "", "--model.attention_scale=true", "weights"),
+    (ADDITIVE + " --model.attention_units=3", "", "--model.attention_units=5", "weights"),
+    ("fc_lstm --model.frame_size=16", "", "--model.filters=[6]", "weights"),
 ]
 NO_EFFECT_ON_FIT = {"--data.name", "--system", "--config", "--print_config", "--resume", "--runs", "--saved_models"}
 
@@ -219,8 +239,10 @@ def traces():
 def test_every_option_has_an_effect(common, base, changed, what, traces, request):
     if "KERAS_ST_DATA" in changed:
         request.getfixturevalue("mnist_folder")
-    before = traces([*TINY, *common.split(), *base.split()])
-    after = trace([*TINY, *common.split(), *changed.split()])
+    system = [word for word in common.split()[:1] if not word.startswith("--")]  # none: the default one
+    words = [*system, *TINY, *common.split()[len(system) :]]
+    before = traces([*words, *base.split()])
+    after = trace([*words, *changed.split()])
     assert differs(after[what], before[what])
 
 
@@ -289,6 +311,7 @@ BAD = {
     "--training.context_loss_weight=1": "context_loss_weight=1",
     "--training.rollout.policy=teacher": "policy=teacher",
     "--training.rollout.start_rate=-1": "start_rate=-1",
+    "--training.decoupling_weight=0.1": "model.decoupling=true",
 }
 
 

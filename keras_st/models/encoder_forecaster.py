@@ -40,6 +40,7 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
         frames: float32 (B, S, H, W, C), S = `horizon_frames`.
         context_frames: float32 (B, T-1, H, W, C), the predictions of context frames 1 to T-1
             (`predict_context=True` only).
+        decoupling: float32 (B,), the mean over all steps of the term D of a `ZigZagStack` (`decoupling=True` only).
 
     Args:
         cells: list of cells, lowest first; or a `CellStack`, `ZigZagStack` or other stack of cells. The encoder runs
@@ -101,6 +102,7 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
         self.predict_context = predict_context
         for cell in stack.cells:
             _check_keeps_size(cell)
+        self.decoupling = getattr(stack, "decoupling", False)
         self.remembers = isinstance(stack, AttentionStack)
         if self.remembers and forecaster == "shared":
             raise ValueError(
@@ -141,7 +143,8 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
             layer.build(shape)
             step, _ = layer.cell.compute_output_shape((batch, *shape[2:]))
             shape = (batch, None, *step[1:])
-        self.forecaster_stack.build((*frame[:-1], 0) if self.forecaster == "unconditioned" else frame)
+        if not self.forecaster_stack.built:
+            self.forecaster_stack.build((*frame[:-1], 0) if self.forecaster == "unconditioned" else frame)
         below = frame
         for layer in self.forecaster_layers:
             layer.build((batch, None, *below[1:]))
@@ -178,17 +181,20 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
         if self.forecaster_layers:
             frames = self._run_unfed(video, states, horizon, training)
         elif self.forecaster == "unconditioned":
-            frames, _ = self._feed_back(video[:, -1], states, None, None, horizon, training)
+            frames, states = self._feed_back(video[:, -1], states, None, None, horizon, training)
         elif self.forecaster == "conditioned":
             if flags is not None:  # the first step reads the last observed frame whatever the flags say
                 flags, future = _prepend_zeros(flags), _prepend_zeros(future)
-            frames, _ = self._feed_back(video[:, -1], states, future, flags, horizon, training)
+            frames, states = self._feed_back(video[:, -1], states, future, flags, horizon, training)
         else:
-            frames, _ = self._feed_back(seen[:, -1], states, future, flags, horizon - 1, training)
+            frames, states = self._feed_back(seen[:, -1], states, future, flags, horizon - 1, training)
             frames = ops.concatenate([seen[:, -1:], frames], axis=1)
         outputs = {"frames": self._unfold(frames)}
         if self.predict_context:
             outputs["context_frames"] = self._unfold(seen[:, :-1])
+        if self.decoupling:
+            steps = ops.shape(video)[1] + horizon - (self.forecaster == "shared")
+            outputs["decoupling"] = ops.cast(states[-1], "float32") / ops.cast(steps, "float32")
         return outputs
 
     def _read(self, video, training):
@@ -271,6 +277,8 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
         shapes = {"frames": (batch, self.horizon_frames, *frame)}
         if self.predict_context:
             shapes["context_frames"] = (batch, None if length is None else length - 1, *frame)
+        if self.decoupling:
+            shapes["decoupling"] = (batch,)
         return shapes
 
     @classmethod

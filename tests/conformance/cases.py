@@ -202,6 +202,15 @@ CASES = [
         states=False,
     ),
     Case(
+        "forecaster-decoupling",
+        lambda: encoder_forecaster(
+            layers.ZigZagStack([st_lstm(), st_lstm()], decoupling=True), horizon_frames=3, patch=2, readout="last"
+        ),
+        {"video": CLIP},
+        st(9, 8, 3) + st(9, 3, 3) + 3 * 3 + 3 * 8 + 8,
+        states=False,
+    ),
+    Case(
         "forecaster-zigzag",
         lambda: encoder_forecaster(
             layers.ZigZagStack([st_lstm(), st_lstm()]), horizon_frames=3, patch=2, readout="last", predict_context=True

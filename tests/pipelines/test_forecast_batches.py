@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras_st.specs import VIDEO, ForecastTask, InputError
 from keras_st.training.schedules import ReverseScheduledSampling, ScheduledSampling, TeacherForcing
 from pipelines.clips import read_clip
-from pipelines.forecast import add_context_targets, add_rollout, forecast_batches
+from pipelines.forecast import add_context_targets, add_decoupling_targets, add_rollout, forecast_batches
 
 TASK = ForecastTask(3, 2)
 
@@ -26,6 +26,20 @@ def test_context_and_horizon_are_cut_and_scaled():
     np.testing.assert_allclose(255 * targets["frames"][1, :, 0, 0, 0], [13, 14], rtol=1e-6)
     assert inputs["video"].dtype == np.float32 and inputs["video"].shape == (3, 3, 2, 2, 1)
     assert last[0]["video"].shape[0] == 2  # the last, smaller batch is kept
+
+
+def test_every_batch_may_be_followed_by_its_reverse():
+    batches = list(forecast_batches(counting(5), VIDEO, TASK, 3, reverse_input=True).as_numpy_iterator())
+    assert [len(inputs["video"]) for inputs, _ in batches] == [3, 3, 2, 2]
+    for (inputs, targets), (back_inputs, back_targets) in (batches[:2], batches[2:]):
+        forward = np.concatenate([inputs["video"], targets["frames"]], axis=1)
+        backward = np.concatenate([back_inputs["video"], back_targets["frames"]], axis=1)
+        np.testing.assert_array_equal(backward, forward[:, ::-1])
+
+
+def test_the_decoupling_target_is_zero():
+    *_, (_, targets) = add_decoupling_targets(forecast_batches(counting(5), VIDEO, TASK, 3)).as_numpy_iterator()
+    np.testing.assert_array_equal(targets["decoupling"], [0.0, 0.0])
 
 
 def test_windows_of_longer_clips():

@@ -66,14 +66,20 @@ class STLSTMCell(RecurrentConvCell):
         return self.normalised("input", super().project(inputs))
 
     def step(self, x, states, noise=None):
+        states, _ = self.update(x, states, noise)
+        return states[0], states
+
+    def update(self, x, states, noise=None):
+        """New states, and what the step adds to C and to M before forgetting: `[h, c, m], (i . g, i' . g')`."""
         h, c, m = states
         s, tanh = self.recurrent_activation, self.activation
         x_i, x_f, x_g, x_i2, x_f2, x_g2, x_o = ops.split(x, 7, axis=-1)
         h_i, h_f, h_g, h_o = ops.split(self.normalised("hidden", self.hidden_conv(h, noise)), 4, axis=-1)
         m_i, m_f, m_g = ops.split(self.normalised("memory", self.state_conv(m, self.memory_kernel)), 3, axis=-1)
-        c = s(x_f + h_f + self.forget_bias) * c + s(x_i + h_i) * tanh(x_g + h_g)
-        m = s(x_f2 + m_f + self.forget_bias) * m + s(x_i2 + m_i) * tanh(x_g2 + m_g)
+        c_new, m_new = s(x_i + h_i) * tanh(x_g + h_g), s(x_i2 + m_i) * tanh(x_g2 + m_g)
+        c = s(x_f + h_f + self.forget_bias) * c + c_new
+        m = s(x_f2 + m_f + self.forget_bias) * m + m_new
         both = ops.concatenate([c, m], axis=-1)
         o = s(x_o + h_o + self.normalised("output", self.state_conv(both, self.output_kernel)))
         h = o * tanh(ops.conv(both, self.fuse_kernel, 1, "same", data_format="channels_last"))
-        return h, [h, c, m]
+        return [h, c, m], (c_new, m_new)

@@ -115,21 +115,31 @@ class ZigZagStack(CellStack):
 
         M enters level 1 as it left the top level a step ago; level k hands it, updated, to level k + 1.
 
-    States: every level's own states in order, then `memory` (B, *spatial, filters), once.
+    States: every level's own states in order, then `memory` (B, *spatial, filters), once; with `decoupling` then
+    `decoupling` (B,), the sum over the steps so far of D, with d the increments of C and M and A the shared 1 x 1
+    adapter:
+        D = mean over levels and channels of |cos(A dC, A dM)|, the cosine of the two maps over all positions
+    Divided by the steps and weighted (0.1), D joins the loss of PredRNN-V2.
 
     Args:
         cells: cells whose last state is `memory`, all of the same `filters` and of stride 1.
+        decoupling: bool. Sum up D; the cells are `STLSTMCell`s.
 
     Raises:
         ValueError: cells without a memory, or of different width (the memory crosses all levels).
 
-    Reference: Y. Wang et al., "PredRNN", NeurIPS 2017, figure 2.
+    Reference: Y. Wang et al., "PredRNN", NeurIPS 2017, figure 2; Y. Wang et al., "PredRNN: A Recurrent Neural Network
+    for Spatiotemporal Predictive Learning", TPAMI 2022 (decoupling).
     """
 
     independent_levels = False
 
-    def __init__(self, cells, **kwargs):
+    def __init__(self, cells, decoupling=False, **kwargs):
         super().__init__(cells, **kwargs)
+        self.decoupling = decoupling
+        if decoupling and not all(hasattr(cell, "update") for cell in self.cells):
+            kinds = [type(cell).__name__ for cell in self.cells]
+            raise ValueError(f"`decoupling` needs `STLSTMCell`s. Received: cells={kinds}")
         if any(cell.state_names[-1] != "memory" for cell in self.cells):
             names = [cell.state_names for cell in self.cells]
             raise ValueError(f"Cells of a `ZigZagStack` need `memory` as their last state. Received: states={names}")
@@ -137,10 +147,16 @@ class ZigZagStack(CellStack):
             widths = [cell.filters for cell in self.cells]
             raise ValueError(f"Cells of a `ZigZagStack` share one memory, so one width. Received: filters={widths}")
 
+    def build(self, input_shape):
+        super().build(input_shape)
+        if self.decoupling:
+            filters = self.cells[0].filters
+            self.adapter_kernel = self.add_weight(shape=(filters, filters), name="adapter_kernel")
+
     @property
     def state_names(self):
         own = (f"{name}_{n}" for n, cell in enumerate(self.cells) for name in cell.state_names[:-1])
-        return (*own, "memory")
+        return (*own, "memory", *["decoupling"] * self.decoupling)
 
     def split_states(self, states):
         """Every level's own states; the shared memory, the last of the flat list, belongs to none."""
@@ -152,22 +168,40 @@ class ZigZagStack(CellStack):
         return parts
 
     def step(self, x, states, noise=None):
-        memory, new_states = states[-1], []
+        total = [states[-1]] if self.decoupling else []
+        memory, new_states = states[-1 - len(total)], []
         for n, (cell, own) in enumerate(zip(self.cells, self.split_states(states))):
             own_noise = noise and noise[n]
             if n:
                 x = cell.project_sequence(x[None], own_noise)[0]
-            x, (*own, memory) = cell.step(x, [*own, memory], own_noise)
+            if self.decoupling:
+                (x, *own, memory), increments = cell.update(x, [*own, memory], own_noise)
+                own, total = [x, *own], [total[0] + self._overlap(*increments) / len(self.cells)]
+            else:
+                x, (*own, memory) = cell.step(x, [*own, memory], own_noise)
             new_states += own
-        return x, [*new_states, memory]
+        return x, [*new_states, memory, *total]
+
+    def _overlap(self, dc, dm):
+        """Mean over channels of |cos(A dC, A dM)| (B,); a map of zeros overlaps with nothing."""
+        axes = tuple(range(1, len(dc.shape) - 1))
+
+        def unit(x):
+            x = ops.matmul(x, self.adapter_kernel)
+            x = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))  # 1e-12 is 0 in half precision
+            return x * ops.rsqrt(ops.maximum(ops.sum(x * x, axis=axes, keepdims=True), 1e-12))
+
+        overlap = ops.mean(ops.abs(ops.sum(unit(dc) * unit(dm), axis=axes)), axis=-1)
+        return ops.cast(overlap, self.compute_dtype)
 
     def get_initial_state(self, batch_size, spatial_shape=None):
         states = [cell.get_initial_state(batch_size, spatial_shape) for cell in self.cells]
-        return [state for own in states for state in own[:-1]] + [states[0][-1]]
+        total = [ops.zeros((batch_size,), dtype=self.compute_dtype)] * self.decoupling
+        return [state for own in states for state in own[:-1]] + [states[0][-1], *total]
 
     def compute_output_shape(self, input_shape, states_shape=None):
         states = []
         for cell in self.cells:
             input_shape, own = cell.compute_output_shape(input_shape)
             states += own[:-1]
-        return input_shape, [*states, own[-1]]
+        return input_shape, [*states, own[-1], *[(input_shape[0],)] * self.decoupling]

@@ -6,7 +6,7 @@ import pytest
 
 from keras_st import layers as st
 from tests.keras_st.layers.recurrent.test_conv_lstm import ATOL, numpy, randomise
-from tests.reference.recurrent import st_lstm_step
+from tests.reference.recurrent import conv, sigmoid, st_lstm_step
 
 NAMES = ("kernel", "recurrent_kernel", "memory_kernel", "output_kernel", "fuse_kernel")
 
@@ -106,8 +106,63 @@ def test_norm_standardises_each_transform(rng):
     np.testing.assert_allclose(numpy(cell(x, [h, c, m])[0]), before, atol=1e-4)
 
 
+class _WithMemory(keras.layers.Layer):
+    state_names, filters = ("memory",), 3
+
+
 def test_bad_stacks_are_named():
+    with pytest.raises(ValueError, match="decoupling.*Received"):
+        st.ZigZagStack([_WithMemory()], decoupling=True)
     with pytest.raises(ValueError, match=r"one width. Received: filters=\[3, 4\]"):
         st.ZigZagStack([make(3), make(4)])
     with pytest.raises(ValueError, match="`memory` as their last state"):
         st.ZigZagStack([st.ConvLSTMCell(2, 3, 3)])
+
+
+def cosines(dc, dm, adapter):
+    """Spec 4: mean over channels of |cos| over positions, one clip at a time."""
+    a, b = dc @ adapter, dm @ adapter
+    return np.mean(
+        [
+            [
+                abs(np.vdot(x[..., k], y[..., k])) / (np.linalg.norm(x[..., k]) * np.linalg.norm(y[..., k]))
+                for k in range(3)
+            ]
+            for x, y in zip(a, b)
+        ],
+        axis=-1,
+    )
+
+
+def test_decoupling_sums_the_cosine_of_the_increments(rng):
+    """dC = C' - f . C and dM = M' - f' . M, with f and f' from the NumPy witness's convolutions."""
+    cells = [make(k=3), make(k=3)]
+    stack = st.ZigZagStack(cells, decoupling=True)
+    layer = st.SpatialRNN(stack, return_state=True)
+    x = rng.standard_normal((2, 3, 5, 6, 2))
+    layer.build(x.shape)
+    randomise(layer, rng)
+    states = [rng.standard_normal((2, 5, 6, 3)) for _ in range(5)]
+    _, *last = layer(x, initial_state=[*states, np.array([0.5, -0.25])])
+    w, adapter = [dict(zip(NAMES, cell.get_weights())) for cell in cells], numpy(stack.adapter_kernel)
+    h, c, m = list(states[0:4:2]), list(states[1:4:2]), states[4]
+    total = np.array([0.5, -0.25])
+    for t in range(3):
+        below = x[:, t]
+        for k in range(2):
+            x_f = conv(below, w[k]["kernel"])
+            f = sigmoid(x_f[..., 3:6] + conv(h[k], w[k]["recurrent_kernel"])[..., 3:6] + 1)
+            f_m = sigmoid(x_f[..., 12:15] + conv(m, w[k]["memory_kernel"])[..., 3:6] + 1)
+            h[k], new_c, new_m = st_lstm_step(below, h[k], c[k], m, w[k])
+            total = total + cosines(new_c - f * c[k], new_m - f_m * m, adapter) / 2
+            below, c[k], m = h[k], new_c, new_m
+    np.testing.assert_allclose(numpy(last[-1]), total, atol=100 * ATOL)
+    np.testing.assert_allclose(numpy(last[-2]), m, atol=10 * ATOL)
+
+
+def test_decoupling_of_nothing_is_zero_with_a_finite_gradient():
+    """The first step on zeros adds nothing to C nor M; a cosine of zeros must not be NaN."""
+    stack = st.ZigZagStack([make()], decoupling=True)
+    stack.build((None, 5, 6, 2))
+    dc = keras.ops.zeros((2, 5, 6, 3), dtype="float64")
+    np.testing.assert_array_equal(numpy(stack._overlap(dc, dc)), 0.0)
