@@ -4,7 +4,7 @@ BIN = .venv/bin
 BACKENDS = .venv-backends/bin
 PYTEST = -m pytest -n 2
 
-.PHONY: help demo test test-backends lint
+.PHONY: help demo test test-backends lint bench
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /: /'
@@ -18,6 +18,11 @@ test: .venv/ready  ## every test, TensorFlow backend
 test-backends: .venv-backends/ready  ## layers and models on the JAX and PyTorch backends
 	KERAS_BACKEND=jax JAX_ENABLE_X64=1 $(BACKENDS)/python $(PYTEST) tests/conformance tests/keras_st/layers tests/keras_st/models tests/keras_st/ops
 	KERAS_BACKEND=torch $(BACKENDS)/python $(PYTEST) tests/conformance tests/keras_st/layers tests/keras_st/models tests/keras_st/ops
+
+BACKEND ?= tensorflow
+bench: .venv-backends/ready  ## ConvLSTM2D beside Keras's and a PyTorch cell: time, memory (BACKEND=tensorflow|jax|torch)
+	$(BACKENDS)/python -m benchmarks.recurrent --backend=$(BACKEND) \
+		--out=runs/benchmarks/recurrent_$(BACKEND)_$$(date -u +%Y%m%d-%H%M%S).json
 
 lint: .venv/ready  ## ruff and mypy
 	$(BIN)/ruff check .

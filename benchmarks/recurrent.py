@@ -198,9 +198,16 @@ def main():
     parser.add_argument("--backend", choices=("tensorflow", "jax", "torch"), default="tensorflow")
     parser.add_argument("--jit_compile", action="store_true", help="compile Keras models with XLA")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--out", type=pathlib.Path, help="JSON file for the results")
+    parser.add_argument("--out", type=pathlib.Path, help="new JSON file for the results")
+    parser.add_argument("--table", type=pathlib.Path, help="print the table of a stored JSON file, measure nothing")
     parser.add_argument("--memory_of", help=argparse.SUPPRESS)  # "name,shape index,mode", what the fresh process runs
     options = parser.parse_args()
+    if options.table:
+        results = json.loads(options.table.read_text())["results"]
+        print("\n".join([HEADER, *map(row, results)]), summary(results), sep="\n\n")
+        return
+    if options.out and options.out.exists():
+        parser.error(f"--out is there already, nothing is overwritten. Received: {options.out}")
     os.environ["KERAS_BACKEND"] = options.backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     jit_compile = options.jit_compile or ("auto" if options.backend == "jax" else False)
@@ -217,6 +224,7 @@ def main():
     results = measure(options.rounds, jit_compile, memory_argv)
     print(summary(results))
     if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
         stored = {"environment": environment(), "rounds": options.rounds, "results": results}
         options.out.write_text(json.dumps(stored, indent=1) + "\n")
 
