@@ -193,6 +193,7 @@ EFFECTS = [  # (options of both runs, what is compared with them, options change
     ("deformable_conv_lstm", "", "--model.deform_modulation=sigmoid", "weights"),
     ("self_attention_conv_lstm", "", "--model.attention_units=3", "weights"),
     ("self_attention_conv_lstm", "", "--model.scale=true", "weights"),
+    ("self_attention_conv_lstm", "", "--model.separable=true", "weights"),
     ("hierarchical_conv_lstm " + LEVELS, "--model.periods=[1,2]", "--model.periods=[1,3]", "weights"),
     ("hierarchical_conv_lstm " + LEVELS, "--model.periods=[1,2]", "--model.pool=4 --model.periods=[1,2]", "weights"),
     ("seq2seq_attention", "", "--model.attention_position=input", "weights"),

@@ -37,7 +37,7 @@ def conv_recurrence(conv, gates, gates_gradient, inputs, hidden, cell, kernel, r
     """
     if tf.executing_eagerly():
         return None
-    length, channels = inputs.shape[1], inputs.shape[-1]
+    length, channels = inputs.shape[1], kernel.shape[-2]
 
     @tf.custom_gradient
     def run(inputs, h, c, kernel, recurrent_kernel, bias):

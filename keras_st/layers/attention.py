@@ -30,6 +30,7 @@ class SequenceAttention(ConfigFromArguments, layers.Layer):
         keys: float (B, T, dh).
         values: float (B, T, dv), None: the keys.
         mask: bool (B, T). Keys where it is False get weight 0; a query with no key left gets zeros.
+        keys_mask: bool (B, T), the same; Keras fills it with the mask that the keys carry from a layer before.
         return_attention: bool. Also return the weights (B, Tq, T).
 
     Returns: float (B, Tq, dv), or `(output, weights)`.
@@ -73,7 +74,8 @@ class SequenceAttention(ConfigFromArguments, layers.Layer):
             query = ops.matmul(query, self.kernel)
         return dot_scores(query, keys, self.scale)
 
-    def call(self, query, keys, values=None, mask=None, return_attention=False):
+    def call(self, query, keys, values=None, mask=None, keys_mask=None, return_attention=False):
+        mask = keys_mask if mask is None else mask
         weights = masked_softmax(self.scores(query, keys), None if mask is None else mask[:, None])
         output = ops.matmul(weights, keys if values is None else values)
         return (output, weights) if return_attention else output
@@ -98,7 +100,7 @@ class TemporalAttention(ConfigFromArguments, layers.Layer):
     `return_attention` also returns the weights (B, T). Returns: float (B, H, W, C).
     """
 
-    def __init__(self, score="additive", units=None, scale=False, kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(self, score="dot", units=None, scale=False, kernel_initializer="glorot_uniform", **kwargs):
         super().__init__(**kwargs)
         self.attention = SequenceAttention(score, units, scale, kernel_initializer, dtype=self.dtype_policy)
         self.supports_masking = True

@@ -8,13 +8,17 @@ from keras import ops
 def masked_softmax(scores, mask=None):
     """Softmax over the last axis where `mask` (bool, broadcastable) is True, exactly 0 elsewhere.
 
-    A row with nothing to attend to is all zeros, not NaN (`keras.layers.Attention` returns uniform weights there).
+    A row with nothing to attend to is all zeros, not NaN (`keras.layers.Attention` returns uniform weights there in
+    float32, the unmasked ones in float64).
     """
     if mask is None:
         return ops.softmax(scores, axis=-1)
     mask = ops.cast(mask, "bool")
-    lowest = ops.max(ops.where(mask, scores, -1e9 * ops.ones_like(scores)), axis=-1, keepdims=True)
-    weights = ops.where(mask, ops.exp(ops.where(mask, scores - lowest, ops.zeros_like(scores))), ops.zeros_like(scores))
+    least = ops.min(scores, axis=-1, keepdims=True)
+    highest = ops.stop_gradient(ops.max(ops.where(mask, scores, least), axis=-1, keepdims=True))
+    weights = ops.where(
+        mask, ops.exp(ops.where(mask, scores - highest, ops.zeros_like(scores))), ops.zeros_like(scores)
+    )
     total = ops.sum(weights, axis=-1, keepdims=True)
     return weights / ops.where(total > 0, total, ops.ones_like(total))
 

@@ -37,7 +37,10 @@ def build_deformable_conv_lstm(
 def deformable_conv_lstm() -> Recipe:
     """ConvLSTM whose state convolution reads where offsets send it. `python train.py deformable_conv_lstm`.
 
-    No one paper: deformable convolutions (Dai et al. 2017, Zhu et al. 2019) in a ConvLSTM. Ours: not measured yet.
+    No one paper: deformable convolutions (Dai et al. 2017, Zhu et al. 2019) in a ConvLSTM. Ours: docs/results.
+
+    Differs: from the layer's default, which deforms inputs too and starts at half a convolution: here the state alone,
+    starting at a ConvLSTM.
     """
     return digits_recipe("deformable_conv_lstm", build_deformable_conv_lstm, {"filters": (32,)})
 
@@ -48,6 +51,7 @@ def build_self_attention_conv_lstm(
     kernel_size: int = 3,
     attention_units: int | None = None,
     scale: bool = False,
+    separable: bool = False,
     **kwargs,
 ):
     """Stacked SA-ConvLSTM cells; see `SelfAttentionConvLSTMCell` for the options.
@@ -58,16 +62,17 @@ def build_self_attention_conv_lstm(
         kernel_size: side of the kernels.
         attention_units: width of queries, keys and values; None: `filters`.
         scale: divide scores by the root of that width.
+        separable: the memory's gates from separable convolutions.
         **kwargs: see `forecaster_of`.
     """
-    options = {"attention_units": attention_units, "scale": scale, "padding": "same"}
+    options = {"attention_units": attention_units, "scale": scale, "separable": separable, "padding": "same"}
     return forecaster_of([SelfAttentionConvLSTMCell(2, f, kernel_size, **options) for f in filters], task, **kwargs)
 
 
 def self_attention_conv_lstm() -> Recipe:
     """SA-ConvLSTM (Lin et al., AAAI 2020). `python train.py self_attention_conv_lstm`.
 
-    The paper's scores are on 64x64 Moving MNIST at another protocol. Ours: not yet measured.
+    The paper's scores are on 64x64 Moving MNIST at another protocol. Ours: docs/results.
     """
     model = {"filters": (32,), "attention_units": 16}
     return digits_recipe("self_attention_conv_lstm", build_self_attention_conv_lstm, model)
@@ -103,7 +108,7 @@ def build_hierarchical_conv_lstm(
 def hierarchical_conv_lstm() -> Recipe:
     """ConvLSTM levels at different time scales. `python train.py hierarchical_conv_lstm`.
 
-    After MSPred (Villar-Corrales et al., BMVC 2022), without its stochastic parts. Ours: not yet measured.
+    After MSPred (Villar-Corrales et al., BMVC 2022), without its stochastic parts. Ours: docs/results.
     """
     return digits_recipe(
         "hierarchical_conv_lstm", build_hierarchical_conv_lstm, {"filters": (48, 32), "periods": (1, 2)}

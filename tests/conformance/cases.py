@@ -113,6 +113,12 @@ CASES = [
         lstm(9, C, 3) + 5 * 3 * 2 + 4 * 3 + 9 * 6 * 9 + 9,
     ),
     Case(
+        "SelfAttentionConvLSTM-separable",
+        lambda: rnn(layers.SelfAttentionConvLSTMCell(2, 3, 3, padding="same", attention_units=2, separable=True)),
+        CLIP,
+        lstm(9, C, 3) + 5 * 3 * 2 + 4 * 3 + 9 * 6 + 6 * 9 + 9,
+    ),
+    Case(
         "DeformableConv2D",
         lambda: layers.FrameWise(layers.DeformableConv2D(3, 3, groups=2)),
         CLIP,
@@ -138,7 +144,9 @@ CASES = [
         CLIP,
         lstm(9, C, 3) + 2 * 9 * 9 + 2 * offsets(C + 3, 27),
     ),
-    Case("TemporalAttention", lambda: layers.TemporalAttention(units=5), CLIP, 5 * (2 * C + 1), states=False),
+    Case(
+        "TemporalAttention", lambda: layers.TemporalAttention("additive", units=5), CLIP, 5 * (2 * C + 1), states=False
+    ),
     Case("PeepholeLSTM", lambda: rnn(layers.PeepholeLSTMCell(3)), (B, T, C), lstm(1, C, 3) + 9),
     Case("ConvGRU1D", lambda: rnn(conv_gru(rank=1)), (B, T, W, C), gru(3, C, 3)),
     Case("ConvGRU2D", lambda: rnn(conv_gru()), CLIP, gru(9, C, 3)),

@@ -16,8 +16,8 @@ class AttentionConvLSTMCell(ConvLSTMCell):
         e_t = w * tanh(W_xa * X_t + W_ha * H_{t-1} + b_a)
         a_t = softmax over all positions of e_t                      (B, H, W, 1)
         X~_t = a_t . X_t,  times H W with `rescale`                  then ConvLSTM on X~_t
-    With `rescale` uniform attention is the identity, so that the cell starts near a ConvLSTM; without it inputs
-    shrink by the number of positions, as published.
+    With `rescale` uniform attention is the identity, and the cell a ConvLSTM; without it inputs shrink by the number
+    of positions, as published.
 
     Weights: those of `ConvLSTMCell`, then attention_kernel (k, k, C, A), attention_recurrent_kernel (k, k, F, A),
     attention_bias (A), attention_vector (1, 1, A, 1).
@@ -34,25 +34,23 @@ class AttentionConvLSTMCell(ConvLSTMCell):
 
     def __init__(self, rank, filters, kernel_size, *args, attention_units=8, rescale=False, padding="same", **kwargs):
         super().__init__(rank, filters, kernel_size, *args, padding=padding, **kwargs)
-        if rank != 2 or max(self.strides) > 1 or self.padding != "same":
+        plain = self.gate_mode == "conv" and self.use_input
+        if rank != 2 or max(self.strides) > 1 or self.padding != "same" or not plain:
             raise ValueError(
-                "Attention on the input needs rank 2, stride 1 and padding 'same'. "
-                f"Received: rank={rank}, strides={self.strides}, padding={self.padding!r}"
+                "Attention on the input needs an input, rank 2, stride 1, padding 'same' and convolved gates. "
+                f"Received: rank={rank}, strides={self.strides}, padding={self.padding!r}, "
+                f"gate_mode={self.gate_mode!r}, use_input={self.use_input}"
             )
         self.attention_units = attention_units
         self.rescale = rescale
 
     def build(self, input_shape):
         super().build(input_shape)
-        a, init = self.attention_units, self.kernel_initializer
-        size = self._hidden_kernel_size
-        for name, shape, first in (
-            ("attention_kernel", (*self.kernel_size, input_shape[-1], a), init),
-            ("attention_recurrent_kernel", (*size, self.filters, a), init),
-            ("attention_bias", (a,), "zeros"),
-            ("attention_vector", (1, 1, a, 1), init),
-        ):
-            setattr(self, name, self.add_weight(shape=shape, initializer=first, name=name))
+        a, size = self.attention_units, self._hidden_kernel_size
+        self.attention_kernel = self.add_kernel("attention_kernel", (*self.kernel_size, input_shape[-1], a))
+        self.attention_recurrent_kernel = self.add_kernel("attention_recurrent_kernel", (*size, self.filters, a))
+        self.attention_bias = self.add_weight(shape=(a,), initializer="zeros", name="attention_bias")
+        self.attention_vector = self.add_kernel("attention_vector", (1, 1, a, 1))
 
     def project(self, inputs):
         """What does not depend on the state: the input itself beside its part of the scores."""
@@ -63,9 +61,8 @@ class AttentionConvLSTMCell(ConvLSTMCell):
         """Attention map (B, H, W, 1) of a projected input and the hidden state before it."""
         seen = self.state_conv(self.dropped(hidden, noise), self.attention_recurrent_kernel)
         scores = x[..., -self.attention_units :] + seen
-        return spatial_softmax(
-            ops.conv(ops.tanh(scores), self.attention_vector, 1, "same", data_format="channels_last")
-        )
+        vector = ops.cast(self.attention_vector, scores.dtype)
+        return spatial_softmax(ops.conv(ops.tanh(scores), vector, 1, "same", data_format="channels_last"))
 
     def step(self, x, states, noise=None):
         attended = self.attend(x, states[0], noise) * x[..., : -self.attention_units]
@@ -116,6 +113,7 @@ class SelfAttentionConvLSTMCell(ConvLSTMCell):
 
     Weights: those of `ConvLSTMCell`, then query_kernel, key_kernel, value_kernel, memory_key_kernel,
     memory_value_kernel (1, 1, F, d), attention_output_kernel (1, 1, 2d, F), memory_kernel (k, k, 2F, 3F), memory_bias.
+    With `separable` memory_depthwise_kernel (k, k, 2F, 1) precedes memory_kernel, which is (1, 1, 2F, 3F).
 
     State: hidden, cell, memory: (B, H, W, filters), compute dtype, zeros.
 
@@ -124,21 +122,25 @@ class SelfAttentionConvLSTMCell(ConvLSTMCell):
         attention_units: int or None. d; None: `filters`.
         scale: bool. Divide scores by the root of d (a public port does, the paper, from memory, does not).
 
-    Memory: scores take 4 B N^2 bytes a map, twice; N up to about 1024 is practical.
+        separable: bool. The memory's gates from a depthwise k x k convolution, then a 1 x 1 one (the paper, from memory
+            of it), instead of one k x k convolution (a public port).
 
-    Differs: the paper's separable convolutions for the memory's gates (from memory of it) are plain ones here.
+    Memory: scores take 4 B N^2 bytes a map, twice; N up to about 1024 is practical.
 
     Reference: Z. Lin et al., "Self-Attention ConvLSTM for Spatiotemporal Prediction", AAAI 2020
     """
 
     state_names = ("hidden", "cell", "memory")
 
-    def __init__(self, rank, filters, kernel_size, *args, attention_units=None, scale=False, **kwargs):
+    def __init__(self, rank, filters, kernel_size, *args, attention_units=None, scale=False, separable=False, **kwargs):
         super().__init__(rank, filters, kernel_size, *args, **kwargs)
-        if rank != 2:
-            raise ValueError(f"Self-attention needs rank 2. Received: rank={rank}")
+        if rank != 2 or self.gate_mode != "conv":
+            raise ValueError(
+                f"Self-attention needs rank 2 and convolved gates. Received: rank={rank}, gate_mode={self.gate_mode!r}"
+            )
         self.attention_units = attention_units
         self.scale = scale
+        self.separable = separable
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -146,19 +148,23 @@ class SelfAttentionConvLSTMCell(ConvLSTMCell):
         one = (1, 1)
         shapes = {f"{name}_kernel": (*one, f, d) for name in ("query", "key", "value", "memory_key", "memory_value")}
         shapes["attention_output_kernel"] = (*one, 2 * d, f)
-        shapes["memory_kernel"] = (*self._hidden_kernel_size, 2 * f, 3 * f)
+        if self.separable:
+            shapes["memory_depthwise_kernel"] = (*self._hidden_kernel_size, 2 * f, 1)
+        shapes["memory_kernel"] = (*(one if self.separable else self._hidden_kernel_size), 2 * f, 3 * f)
         for name, shape in shapes.items():
-            setattr(self, name, self.add_weight(shape=shape, initializer=self.kernel_initializer, name=name))
+            setattr(self, name, self.add_kernel(name, shape))
         self.memory_bias = self.add_weight(shape=(3 * f,), initializer="zeros", name="memory_bias")
 
     def attention(self, h, m):
         """Weights over the positions of H and of M: two tensors (B, N, N), rows sum to 1."""
+        h, m = (ops.cast(x, self.compute_dtype) for x in (h, m))
         query = self._tokens(h, self.query_kernel)
         keys = self._tokens(h, self.key_kernel), self._tokens(m, self.memory_key_kernel)
         return [ops.softmax(dot_scores(query, k, self.scale), axis=-1) for k in keys]
 
     def _tokens(self, x, kernel):
         batch, height, width, _ = ops.shape(x)
+        kernel = ops.cast(kernel, x.dtype)
         return ops.reshape(
             ops.conv(x, kernel, 1, "same", data_format="channels_last"), (batch, height * width, kernel.shape[-1])
         )
@@ -176,7 +182,10 @@ class SelfAttentionConvLSTMCell(ConvLSTMCell):
         h, c, m = states
         h, (_, c) = super().step(x, [h, c], noise)
         z = self.aggregate(h, m)
-        gates = self.state_conv(ops.concatenate([z, h], axis=-1), self.memory_kernel)
+        seen = ops.concatenate([z, h], axis=-1)
+        if self.separable:
+            seen = ops.depthwise_conv(seen, self.memory_depthwise_kernel, 1, "same", "channels_last")
+        gates = self.state_conv(seen, self.memory_kernel)
         i, g, o = ops.split(gates + ops.cast(self.memory_bias, gates.dtype), 3, axis=-1)
         i = self.recurrent_activation(i)
         m = i * self.activation(g) + (1 - i) * m

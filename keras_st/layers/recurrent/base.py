@@ -43,8 +43,8 @@ class RecurrentConvCell(ConfigFromArguments, layers.Layer):
             Odd sizes only: an even one has no centre, and the state would drift by half a pixel a step.
             (Keras accepts even sizes; ours accepts one when it is inherited from `kernel_size`.)
         recurrent_dilation_rate: int or tuple. Dilation of the recurrent convolution.
-        use_input: bool. False: the cell has no input kernel; of its input only batch and time are used
-            (the first forecaster layer of Shi 2015).
+        use_input: bool. False: the cell has no input kernel; of its input only the sizes are used (the first
+            forecaster layer of Shi 2015).
 
     Raises:
         ValueError: on a rank, size or format outside the above, with `Received: name=value`.
@@ -153,24 +153,10 @@ class RecurrentConvCell(ConfigFromArguments, layers.Layer):
         spatial = tuple(input_shape[1:-1])
         self._static_spatial = None if None in spatial else spatial
         if self.use_input:
-            self.kernel = self.add_weight(
-                shape=(*self.kernel_size, input_shape[-1], self.convolved_gates[0] * self.filters),
-                initializer=self.kernel_initializer,
-                regularizer=self.kernel_regularizer,
-                constraint=self.kernel_constraint,
-                name="kernel",
-            )
-        self.recurrent_kernel = self.add_weight(
-            shape=(
-                *self._hidden_kernel_size,
-                self.filters,
-                self.convolved_gates[1] * self.filters,
-            ),
-            initializer=self.recurrent_initializer,
-            regularizer=self.recurrent_regularizer,
-            constraint=self.recurrent_constraint,
-            name="recurrent_kernel",
-        )
+            shape = (*self.kernel_size, input_shape[-1], self.convolved_gates[0] * self.filters)
+            self.kernel = self.add_kernel("kernel", shape)
+        shape = (*self._hidden_kernel_size, self.filters, self.convolved_gates[1] * self.filters)
+        self.recurrent_kernel = self.add_kernel("recurrent_kernel", shape, "recurrent")
         self.bias = None
         if self.use_bias:
             self.bias = self.add_weight(
@@ -181,6 +167,11 @@ class RecurrentConvCell(ConfigFromArguments, layers.Layer):
                 name="bias",
             )
         self.built = True
+
+    def add_kernel(self, name, shape, kind="kernel"):
+        """A weight with the initializer, regularizer and constraint of the "kernel" or the "recurrent" ones."""
+        options = {option: getattr(self, f"{kind}_{option}") for option in ("initializer", "regularizer", "constraint")}
+        return self.add_weight(shape=shape, name=name, **options)
 
     def first_bias(self, shape, dtype=None):
         """First value of `bias`; a cell with a forget gate adds its 1 here."""
@@ -237,12 +228,14 @@ class RecurrentConvCell(ConfigFromArguments, layers.Layer):
         """A convolution in the geometry of the input transform."""
         if self.rank == 0:
             return ops.matmul(x, kernel)
+        kernel = ops.cast(kernel, x.dtype)  # for calls from outside `call`, where nothing is cast
         return ops.conv(x, kernel, self.strides, self.padding, "channels_last", self.dilation_rate)
 
     def state_conv(self, x, kernel):
         """A convolution in the geometry of the recurrent transform: the map keeps its size."""
         if self.rank == 0:
             return ops.matmul(x, kernel)
+        kernel = ops.cast(kernel, x.dtype)
         return ops.conv(x, kernel, 1, "same", "channels_last", self.recurrent_dilation_rate)
 
     def step(self, x, states, noise=None):

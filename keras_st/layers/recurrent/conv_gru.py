@@ -56,6 +56,10 @@ class ConvGRUCell(RecurrentConvCell):
             raise ValueError(f'`update_gate` must be "new" or "old". Received: update_gate={update_gate!r}')
         if not isinstance(lower_filters, int) or lower_filters < 0:
             raise ValueError(f"`lower_filters` must be an int of at least 0. Received: lower_filters={lower_filters}")
+        if lower_filters and not self.use_input:
+            raise ValueError(
+                f"`lower_filters` needs an input. Received: lower_filters={lower_filters}, use_input=False"
+            )
         if lower_in_candidate and not lower_filters:
             raise ValueError("`lower_in_candidate` needs `lower_filters`. Received: lower_filters=0")
         self.update_gate = update_gate
@@ -73,13 +77,8 @@ class ConvGRUCell(RecurrentConvCell):
         super().build((*rest, channels and channels - self.lower_filters))
         if self.lower_filters:
             gates = 3 if self.lower_in_candidate else 2
-            self.lower_kernel = self.add_weight(
-                shape=(*self.kernel_size, self.lower_filters, gates * self.filters),
-                initializer=self.kernel_initializer,
-                regularizer=self.kernel_regularizer,
-                constraint=self.kernel_constraint,
-                name="lower_kernel",
-            )
+            shape = (*self.kernel_size, self.lower_filters, gates * self.filters)
+            self.lower_kernel = self.add_kernel("lower_kernel", shape)
 
     def project(self, inputs):
         if not self.lower_filters:

@@ -32,7 +32,7 @@ class ConvLSTMCell(RecurrentConvCell):
 
     Args:
         rank, filters, kernel_size, ...: see `RecurrentConvCell`.
-        unit_forget_bias: bool. Adds 1 to the forget bias at the start.
+        unit_forget_bias: bool. The forget bias starts at 1, whatever `bias_initializer` says (as Keras).
         peephole: None (Keras), "channel" (one weight per channel, what Shi 2015 used according to its
             parameter counts) or "full" (one per position and channel: needs a static spatial size and breaks
             translation equivariance). They start at zero.
@@ -63,6 +63,8 @@ class ConvLSTMCell(RecurrentConvCell):
     state_names: tuple[str, ...] = ("hidden", "cell")
     input_gates = 4
     hidden_gates = 4
+    # What `run` does in one: a subclass that changes any of it runs step by step.
+    PARTS = ("step", "gates", "project", "project_sequence", "hidden_conv", "input_conv", "state_conv", "dropped")
 
     def __init__(
         self,
@@ -97,11 +99,9 @@ class ConvLSTMCell(RecurrentConvCell):
     def build(self, input_shape):
         super().build(input_shape)
         if self.gate_mode == "pooled":
-            for name, rows, init in (
-                ("gate_kernel", input_shape[-1], self.kernel_initializer),
-                ("recurrent_gate_kernel", self.filters, self.recurrent_initializer),
-            ):
-                setattr(self, name, self.add_weight(shape=(rows, 3 * self.filters), initializer=init, name=name))
+            gates = 3 * self.filters
+            self.gate_kernel = self.add_kernel("gate_kernel", (input_shape[-1], gates))
+            self.recurrent_gate_kernel = self.add_kernel("recurrent_gate_kernel", (self.filters, gates), "recurrent")
         if self.norm:
             self.add_norm("input", 4)
             self.add_norm("hidden", 4)
@@ -174,7 +174,8 @@ class ConvLSTMCell(RecurrentConvCell):
         )
         plain = self.peephole is None and self.gate_mode == "conv" and not self.norm and noise is None
         usual = self.activation is activations.tanh and self.recurrent_activation is activations.sigmoid
-        if not (one_conv and plain and usual and type(self).step is ConvLSTMCell.step):
+        own_parts = all(getattr(type(self), part) is getattr(ConvLSTMCell, part) for part in ConvLSTMCell.PARTS)
+        if not (one_conv and plain and usual and own_parts):
             return None
         dtype, recurrent_kernel = self.compute_dtype, ops.cast(self.recurrent_kernel, self.compute_dtype)
         if self.use_input:
@@ -288,7 +289,7 @@ class DeformableConvLSTMCell(ConvLSTMCell):
         if self.deform == "aligned":
             for name in ("align_hidden_kernel", "align_cell_kernel"):
                 shape = (*self._hidden_kernel_size, self.filters, self.filters)
-                setattr(self, name, self.add_weight(shape=shape, initializer=self.recurrent_initializer, name=name))
+                setattr(self, name, self.add_kernel(name, shape, "recurrent"))
         for predictor in self.predictors.values():
             predictor.build((*input_shape[:-1], self.use_input * input_shape[-1] + self.filters))
 
@@ -375,9 +376,9 @@ class ConvLSTM(ConvRNN):
 
     `ConvLSTMCell` has the equations, the gate order and the cell's arguments; `SpatialRNN` has
     `return_sequences`, `return_state`, `go_backwards`, `stateful`, `unroll`, `zero_output_for_mask`, masks and
-    states. Every argument of `keras.layers.ConvLSTM1D/2D/3D` means the same here, and their weights copy over
-    with `set_weights`. `deform` (2D only) takes `DeformableConvLSTMCell` for the cell, with its arguments; padding is
-    then "same".
+    states. The arguments of `keras.layers.ConvLSTM1D/2D/3D` mean the same here, but for `data_format` (channels last
+    only) and dropout (one mask for all gates); their weights copy over with `set_weights`.
+    `deform` (2D only) takes `DeformableConvLSTMCell` for the cell, with its arguments; padding is then "same".
 
     Call args: float (B, T, *spatial, C); `mask` bool (B, T); `initial_state` [hidden, cell].
     Returns: (B, T, *spatial, filters), the last step only unless `return_sequences`; then the states, if

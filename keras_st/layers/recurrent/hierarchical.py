@@ -125,7 +125,8 @@ class ChunkedRNN(ConfigFromArguments, layers.Layer):
         lower, upper: cells.
         chunk_frames: int. Frames a chunk.
 
-    Call args: float (B, T, H, W, C). `mask` bool (B, T): masked frames leave the lower state unchanged.
+    Call args: float (B, T, H, W, C). `mask` bool (B, T): masked frames leave the lower state unchanged, chunks of
+    masked frames the upper one.
 
     Reference: after P. Pan et al., "Hierarchical Recurrent Neural Encoder", CVPR 2016.
     """
@@ -149,6 +150,7 @@ class ChunkedRNN(ConfigFromArguments, layers.Layer):
 
     def call(self, inputs, mask=None, training=False):
         n = self.chunk_frames
+        counts = self.compute_mask(inputs, mask)
         batch, length, *frame = ops.shape(inputs)
         chunks = -(-length // n)
         missing = chunks * n - length
@@ -158,10 +160,15 @@ class ChunkedRNN(ConfigFromArguments, layers.Layer):
             inputs = ops.pad(inputs, [(0, 0), (0, missing), *[(0, 0)] * len(frame)])
         inputs = merge_leading(ops.reshape(inputs, (batch, chunks, n, *frame)))
         summaries = self.lower_rnn(inputs, mask=mask, training=training)
-        return self.upper_rnn(split_leading(summaries, batch, chunks), training=training)
+        return self.upper_rnn(split_leading(summaries, batch, chunks), mask=counts, training=training)
 
     def compute_mask(self, inputs, mask=None):
-        return None  # time is gone: a chunk is a step
+        """Chunks that hold a frame that counts, (B, chunks)."""
+        if mask is None:
+            return None
+        batch, length = ops.shape(mask)
+        mask = ops.pad(ops.cast(mask, "bool"), [(0, 0), (0, -length % self.chunk_frames)])
+        return ops.any(ops.reshape(mask, (batch, -1, self.chunk_frames)), axis=-1)
 
     def compute_output_shape(self, input_shape):
         chunks = input_shape[1] and -(-input_shape[1] // self.chunk_frames)

@@ -17,8 +17,8 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
     spatial axes may all be unknown until the call.
 
     Args:
-        cell: `RecurrentConvCell`, `CellStack` or any layer with their protocol: `project_sequence`, `step`,
-            `sample_noise`, `get_initial_state`, `get_initial_output`, `compute_output_shape`.
+        cell: `RecurrentConvCell`, `CellStack` or any layer with their protocol: `state_names`, `project_sequence`,
+            `step`, `run`, `sample_noise`, `get_initial_state`, `get_initial_output`, `compute_output_shape`.
         return_sequences: bool. Every step's output, else the last one.
         return_state: bool. Also return the last states.
         go_backwards: bool. Last step first; outputs come in the order they are computed (as Keras).

@@ -56,8 +56,7 @@ class STLSTMCell(RecurrentConvCell):
             ("output_kernel", (*size, 2 * f, f)),
             ("fuse_kernel", (*(1,) * self.rank, 2 * f, f)),
         ):
-            kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name=name)
-            setattr(self, name, kernel)
+            setattr(self, name, self.add_kernel(name, shape))
         if self.norm:
             for name, gates in (("input", 7), ("hidden", 4), ("memory", 3), ("output", 1)):
                 self.add_norm(name, gates)

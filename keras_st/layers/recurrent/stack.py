@@ -46,7 +46,7 @@ class CellStack(ConfigFromArguments, layers.Layer):
         return parts
 
     def hidden_maps(self, states):
-        """Every level's hidden state, the first of its own, at the size of the lowest level's."""
+        """Every level's hidden state, the first of its own."""
         return [own[0] for own in self.split_states(states)]
 
     def with_cells(self, cells):

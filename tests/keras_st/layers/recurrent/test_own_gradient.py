@@ -7,10 +7,7 @@ import pytest
 from keras_st import backend, layers
 from tests.keras_st.layers.recurrent.test_conv_lstm import SIZES, randomise
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow",
-    reason="the other backends run the plain loop (see the last test of conv_lstm)",
-)
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the other backends run the plain loop")
 LAYERS = {1: layers.ConvLSTM1D, 2: layers.ConvLSTM2D, 3: layers.ConvLSTM3D}
 
 
@@ -156,3 +153,47 @@ def test_half_precision(rng, runs):
     for g, w in zip(got, want, strict=True):
         assert g.dtype == w.dtype and np.isfinite(g).all()
         np.testing.assert_allclose(g, w, rtol=0.02, atol=0.02 * np.abs(w).max())
+
+
+@pytest.mark.parametrize("part", layers.ConvLSTMCell.PARTS)
+def test_a_subclass_that_changes_a_part_runs_step_by_step(rng, part):
+    """Its own equations hold inside a graph as outside."""
+    import tensorflow as tf
+
+    def halved(self, *args, **kwargs):
+        y = getattr(layers.ConvLSTMCell, part)(self, *args, **kwargs)
+        return (0.5 * y[0], *y[1:]) if isinstance(y, tuple) else 0.5 * y
+
+    cell = type("Halved", (layers.ConvLSTMCell,), {part: halved})(2, 3, 3, padding="same", dtype="float64")
+    layer = layers.SpatialRNN(cell)
+    x = rng.standard_normal((2, 4, 5, 6, 2))
+    eager = layer(x)
+    np.testing.assert_allclose(tf.function(layer)(x), eager, atol=1e-10)
+    plain = layers.SpatialRNN(layers.ConvLSTMCell(2, 3, 3, padding="same", dtype="float64"))
+    plain.build(x.shape)
+    plain.set_weights(layer.get_weights())
+    assert np.abs(plain(x) - eager).max() > 1e-3
+
+
+def test_inputs_of_unknown_channels(rng):
+    """The kernel knows them; the gradient of the inputs once came back as the inputs."""
+    import tensorflow as tf
+
+    own, loop = pair(2, return_state=False)
+    x = rng.standard_normal((2, 4, 5, 6, 2))
+    for layer in (own, loop):
+        layer.build(x.shape)
+    loop.set_weights(own.get_weights())
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 4, 5, 6, None), "float64")])
+    def gradient(x):
+        grads = []
+        for layer in (own, loop):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                loss = tf.reduce_sum(layer(x) ** 2)
+            grads.append(tape.gradient(loss, [x, *(w.value for w in layer.trainable_weights)]))
+        return grads
+
+    for got, want in zip(*gradient(x)):
+        np.testing.assert_allclose(got, want, atol=1e-10)
