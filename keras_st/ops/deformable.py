@@ -46,11 +46,13 @@ def _bilinear(x, rows, columns, groups):
     group = ops.arange(groups)[:, None]
     clip = ops.arange(batch)[:, None, None, None, None]
     top, left = ops.floor(rows), ops.floor(columns)
+    below, beside = rows - top, columns - left
     last_row, last_column = (ops.cast(size - 1, x.dtype) for size in (height, width))
     total = 0.0
     for down, right in itertools.product((0, 1), (0, 1)):
         r, c = top + down, left + right
-        weight = (1 - ops.abs(rows - r)) * (1 - ops.abs(columns - c))
+        # Not 1 - |rows - r|: at whole positions, where offsets start, the gradient of |.| is 0.
+        weight = (below if down else 1 - below) * (beside if right else 1 - beside)
         inside = (r >= 0) & (r <= last_row) & (c >= 0) & (c <= last_column)
         r = ops.cast(ops.clip(r, 0, last_row), "int32")
         c = ops.cast(ops.clip(c, 0, last_column), "int32")

@@ -72,6 +72,8 @@ def conv_gru_step(x, h, w, low=None, update_gate="new", reset_after=False):
     if low is not None:
         a_z = a_z + conv(low, w["lower_kernel"][..., :f])
         a_r = a_r + conv(low, w["lower_kernel"][..., f : 2 * f])
+        if w["lower_kernel"].shape[-1] == 3 * f:  # ours, not the lecture's
+            a_g = a_g + conv(low, w["lower_kernel"][..., 2 * f :])
     z = sigmoid(a_z + conv(h, u_z))
     r = sigmoid(a_r + conv(h, u_r))
     g = np.tanh(a_g + (r * conv(h, u) if reset_after else conv(r * h, u)))

@@ -65,6 +65,39 @@ def test_equal_to_keras(tensors):
     np.testing.assert_allclose(got, numpy(theirs(inputs)), atol=1e-5)
 
 
+def test_bilinear_with_the_unit_matrix_is_dot(rng):
+    s, h = rng.standard_normal((2, 3, 4)), rng.standard_normal((2, 5, 4))
+    bilinear = SequenceAttention("bilinear", dtype="float64")
+    bilinear.build(s.shape, h.shape)
+    bilinear.kernel.assign(np.eye(4))
+    np.testing.assert_allclose(numpy(bilinear(s, h)), numpy(SequenceAttention("dot", dtype="float64")(s, h)), atol=1e-6)
+
+
+def test_masked_keys_get_no_gradient_and_an_empty_row_a_finite_one(rng):
+    from tests.conformance.test_conformance import gradients
+
+    s = ops.convert_to_tensor(rng.standard_normal((2, 3, 4)).astype("float32"))
+    keys = keras.Variable(rng.standard_normal((2, 5, 4)))
+    mask = np.array([[1, 0, 1, 1, 0], [0, 0, 0, 0, 0]], bool)
+    layer = SequenceAttention("dot")
+    (gradient,) = gradients(lambda: ops.sum(ops.square(layer(s, keys + 0.0, mask=mask))), [keys])
+    np.testing.assert_array_equal(gradient[~mask], 0)
+    assert np.abs(gradient[mask]).min() > 0
+
+
+def test_the_mask_that_keys_carry_counts(rng):
+    s, h = rng.standard_normal((2, 3, 4)).astype("float32"), rng.standard_normal((2, 5, 4)).astype("float32")
+    h[:, 2] = 0
+    keys = keras.layers.Masking()(h)
+    _, weights = SequenceAttention("dot")(ops.convert_to_tensor(s), keys, return_attention=True)
+    np.testing.assert_array_equal(numpy(weights)[:, :, 2], 0)
+
+
+def test_scores_of_any_size_are_told_apart():
+    weights = masked_softmax(ops.convert_to_tensor([[-2e9, -2e9, 0.0]]), np.array([[True, True, False]]))
+    np.testing.assert_array_equal(numpy(weights), [[0.5, 0.5, 0.0]])
+
+
 def test_hand_value():
     s, h = np.array([[[1.0, 0.0]]], "float32"), np.eye(2, dtype="float32")[None]
     _, weights = SequenceAttention("dot")(s, h, return_attention=True)
@@ -87,7 +120,9 @@ def test_invariants(tensors, kind, rng):
     order = rng.permutation(5)
     np.testing.assert_allclose(numpy(layer(s, h[:, order])), numpy(output), atol=1e-6)  # pairs may be permuted
     same = np.repeat(h[:, :1], 5, axis=1)
-    np.testing.assert_allclose(numpy(layer(s, same)), np.repeat(same[:, :1], 3, axis=1), atol=1e-6)
+    values = rng.standard_normal((*same.shape[:2], 2)).astype("float32")
+    want = np.repeat(values.mean(1, keepdims=True), 3, axis=1)
+    np.testing.assert_allclose(numpy(layer(s, same, values)), want, atol=1e-6)  # equal keys: the mean of the values
     np.testing.assert_allclose(numpy(layer(s, h[:, :1], h[:, :1])), np.repeat(h[:, :1], 3, axis=1), atol=1e-6)
 
 
@@ -117,6 +152,7 @@ def test_softmaxes(rng):
 
 def test_temporal_attention(rng):
     x = rng.standard_normal((2, 4, 5, 6, 3)).astype("float32")
+    assert TemporalAttention()(x).shape == (2, 5, 6, 3)  # the defaults
     layer = TemporalAttention("bilinear")
     output, weights = layer(x, return_attention=True)
     pooled = x.mean((2, 3))

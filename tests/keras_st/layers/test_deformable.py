@@ -44,7 +44,10 @@ def test_whole_offsets_shift_the_zero_extended_map(parts):
     wide = np.pad(x, [(0, 0), (4, 4), (4, 4), (0, 0)])
     shifted = np.roll(wide, (-1, 2), axis=(1, 2))
     expected = conv(shifted, kernel)[:, 4:-4, 4:-4]
-    np.testing.assert_allclose(run(x, kernel, shift.reshape(zero.shape)), expected, atol=10 * ATOL)
+    shifted_output = run(x, kernel, shift.reshape(zero.shape))
+    np.testing.assert_allclose(shifted_output, expected, atol=10 * ATOL)
+    cropped = np.pad(x[:, 1:, :-2], [(0, 0), (0, 1), (2, 0), (0, 0)])  # shifting a cropped map is not the same
+    assert np.abs(shifted_output - conv(cropped, kernel)).max() > 1e-2
 
 
 def test_offsets_like_the_grid_are_dilation_two(rng):
@@ -59,11 +62,27 @@ def test_a_ramp_is_reproduced_between_pixels_and_its_slope_is_the_gradient():
     kernel, offsets = np.full((1, 1, 1, 1), 2.0), np.zeros((1, 8, 9, 2))
     offsets[..., 1] = 0.37
     np.testing.assert_allclose(run(ramp, kernel, offsets)[:, :, :-1], 2 * (ramp + 3 * 0.37)[:, :, :-1], atol=10 * ATOL)
-    step = 1e-3
-    moved = run(ramp, kernel, offsets + [0, step])
-    np.testing.assert_allclose(
-        (moved - run(ramp, kernel, offsets))[:, :, :-1] / step, 6.0, atol=1e-6 if ATOL < 1e-9 else 1e-2
-    )
+    gradient = offset_gradient(ramp, kernel, offsets)
+    np.testing.assert_allclose(gradient[:, 1:-1, 1:-2, 1], 6.0, atol=100 * ATOL)  # slope times weight, along the row
+    np.testing.assert_allclose(gradient[:, 1:-1, 1:-2, 0], 0.0, atol=100 * ATOL)
+
+
+def test_at_whole_positions_the_gradient_is_the_difference_to_the_next_pixel(rng):
+    """Where every offset starts: floor is constant, so d/dr = x(r + 1) - x(r)."""
+    x, kernel = rng.standard_normal((2, 6, 7, 1)), np.full((1, 1, 1, 1), 2.0)
+    gradient = offset_gradient(x, kernel, np.zeros((2, 6, 7, 2)))
+    np.testing.assert_allclose(gradient[:, :-1, :, 0], 2 * (x[:, 1:] - x[:, :-1])[..., 0], atol=100 * ATOL)
+    np.testing.assert_allclose(gradient[:, :, :-1, 1], 2 * (x[:, :, 1:] - x[:, :, :-1])[..., 0], atol=100 * ATOL)
+
+
+def offset_gradient(x, kernel, offsets):
+    """Of the sum of the output with respect to the offsets."""
+    from tests.conformance.test_conformance import gradients
+
+    offsets = keras.Variable(offsets, dtype="float64")
+    x, kernel = (keras.ops.convert_to_tensor(a, dtype="float64") for a in (x, kernel))
+    (gradient,) = gradients(lambda: keras.ops.sum(deformable_conv(x, kernel, offsets + 0.0)), [offsets])
+    return gradient
 
 
 def test_layer_starts_as_half_or_as_all_of_a_convolution(rng):
@@ -84,23 +103,35 @@ def test_layer_equals_the_definition(rng):
     np.testing.assert_allclose(numpy(layer(x)), expected, atol=10 * ATOL)
 
 
+MODULATIONS = {None: lambda p: None, "sigmoid": sigmoid, "2sigmoid": lambda p: 2 * sigmoid(p)}
+
+
+@pytest.mark.parametrize("use_input", [True, False])
+@pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("deform", ["input", "state", "both"])
-@pytest.mark.parametrize("modulation", [None, "sigmoid"])
-def test_gates_design_equals_the_numpy_witness(rng, deform, modulation):
-    cell = st.DeformableConvLSTMCell(2, 2, 3, deform=deform, deform_modulation=modulation, dtype="float64")
-    x, (h, c) = rng.standard_normal((2, 4, 5, 3)), rng.standard_normal((2, 2, 4, 5, 2))
-    cell.build((None, 4, 5, 3))
+@pytest.mark.parametrize("modulation", MODULATIONS)
+def test_gates_design_equals_the_numpy_witness(rng, deform, modulation, groups, use_input):
+    kwargs = {"deform_groups": groups, "deform_modulation": modulation, "use_input": use_input, "dtype": "float64"}
+    if not use_input and deform != "state":
+        with pytest.raises(ValueError, match="use_input=False"):
+            st.DeformableConvLSTMCell(2, 2, 3, deform=deform, **kwargs)
+        return
+    cell = st.DeformableConvLSTMCell(2, 2, 3, deform=deform, **kwargs)
+    x, (h, c) = rng.standard_normal((2, 4, 5, 4)), rng.standard_normal((2, 2, 4, 5, 2))
+    cell.build((None, 4, 5, 4))
     randomise(cell, rng)
-    u = np.concatenate([x, h], -1)
+    u = np.concatenate([x, h], -1) if use_input else h
 
     def transform(name, y, kernel):
         if name not in cell.predictors:
             return conv(y, kernel)
-        predictor = cell.predictors[name]
+        predictor, offsets = cell.predictors[name], 18 * groups
         p = conv(u, numpy(predictor.offset_kernel)) + numpy(predictor.offset_bias)
-        return deformable(y, kernel, p[..., :18], sigmoid(p[..., 18:]) if modulation else None)
+        return deformable(y, kernel, p[..., :offsets], MODULATIONS[modulation](p[..., offsets:]), groups)
 
-    a = transform("input", x, numpy(cell.kernel)) + transform("state", h, numpy(cell.recurrent_kernel))
+    a = transform("state", h, numpy(cell.recurrent_kernel))
+    if use_input:
+        a = a + transform("input", x, numpy(cell.kernel))
     i, f, g, o = np.split(a + numpy(cell.bias), 4, -1)
     want_c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
     want_h = sigmoid(o) * np.tanh(want_c)

@@ -39,6 +39,7 @@ def test_uniform_rescaled_attention_is_a_conv_lstm(rng):
     layer.cell.attention_vector.assign(np.zeros((1, 1, 8, 1)))
     plain.set_weights(layer.get_weights()[:3])
     np.testing.assert_allclose(numpy(layer(x)), numpy(plain(x)), atol=ATOL)
+    np.testing.assert_allclose(numpy(layer.attention_maps(x)), 1 / 30, atol=ATOL)
 
 
 def test_attention_maps_are_those_of_the_run(rng):
@@ -93,9 +94,46 @@ def test_self_attention_invariants(rng):
     for _ in range(6):  # a convex mix of tanh values and itself: |M| stays below 1
         _, states = cell(3 * rng.standard_normal((2, 4, 5, 2)), states)
         assert np.abs(numpy(states[2])).max() <= 1
-    one_h, one_m = rng.standard_normal((2, 1, 1, 1, 3))
-    weights = cell.attention(one_h, one_m)
-    assert all(numpy(w).item() == 1 for w in weights)  # one position: Z_h = V_h
+    one_h, one_m = rng.standard_normal((2, 1, 1, 1, 3))  # one position: Z_h = V_h, Z_m = V_m
+    values = [one_h @ numpy(cell.value_kernel), one_m @ numpy(cell.memory_value_kernel)]
+    want = np.concatenate(values, axis=-1)[0] @ numpy(cell.attention_output_kernel)[0]
+    np.testing.assert_allclose(numpy(cell.aggregate(one_h, one_m))[0], want, atol=ATOL)
+    for kernel in (cell.value_kernel, cell.memory_value_kernel):  # no values: Z = 0, no attention is left
+        kernel.assign(np.zeros(kernel.shape))
+    np.testing.assert_array_equal(numpy(cell.aggregate(h, m)), 0)
+    states = list(rng.standard_normal((3, 2, 4, 5, 3)))
+    before = numpy(cell(rng.standard_normal((2, 4, 5, 2)) * 0 + 1, states)[0])
+    cell.query_kernel.assign(3 * numpy(cell.query_kernel) + 1)
+    np.testing.assert_array_equal(numpy(cell(np.ones((2, 4, 5, 2)), states)[0]), before)
+
+
+def test_separable_memory_gates(rng):
+    """Depthwise k x k, then 1 x 1: the k x k kernel they make together gives the same cell."""
+    cells = [
+        st.SelfAttentionConvLSTMCell(
+            2, 3, 3, padding="same", recurrent_kernel_size=(3, 5), separable=s, dtype="float64"
+        )
+        for s in (True, False)
+    ]
+    for cell in cells:
+        cell.build((None, 4, 5, 2))
+    randomise(cells[0], rng)
+    *first, depthwise, pointwise, bias = cells[0].get_weights()
+    cells[1].set_weights([*first, depthwise * pointwise, bias])
+    x, states = rng.standard_normal((2, 4, 5, 2)), list(rng.standard_normal((3, 2, 4, 5, 3)))
+    for got, want in zip(cells[0](x, states)[1], cells[1](x, states)[1]):
+        np.testing.assert_allclose(numpy(got), numpy(want), atol=ATOL)
+
+
+def test_maps_in_half_precision(rng):
+    x = rng.standard_normal((2, 3, 5, 6, 2)).astype("float32")
+    layer = st.AttentionConvLSTM2D(3, 3, dtype="mixed_float16")
+    layer(x)
+    np.testing.assert_allclose(numpy(layer.attention_maps(x)).astype("float32").sum((2, 3, 4)), 1, atol=1e-2)
+    cell = st.SelfAttentionConvLSTMCell(2, 3, 3, padding="same", dtype="mixed_float16")
+    cell.build((None, 5, 6, 2))
+    weights, _ = cell.attention(*rng.standard_normal((2, 2, 5, 6, 3)).astype("float32"))
+    np.testing.assert_allclose(numpy(weights).astype("float32").sum(-1), 1, atol=1e-2)
 
 
 def test_pooled_gates_on_one_pixel_are_an_lstm(rng):
@@ -150,7 +188,9 @@ def test_norm_standardises_both_transforms(rng):
         (lambda: st.AttentionConvLSTM2D(3, 3, strides=2), "strides=(2, 2)"),
         (lambda: st.AttentionConvLSTM2D(3, 3, padding="valid"), "padding='valid'"),
         (lambda: st.AttentionConvLSTMCell(1, 3, 3), "rank=1"),
+        (lambda: st.AttentionConvLSTM2D(3, 3, gate_mode="pooled"), "gate_mode='pooled'"),
         (lambda: st.SelfAttentionConvLSTMCell(3, 3, 3), "rank=3"),
+        (lambda: st.SelfAttentionConvLSTMCell(2, 3, 3, gate_mode="pooled"), "gate_mode='pooled'"),
         (lambda: st.ConvLSTM2D(3, 3, gate_mode="dense"), "gate_mode='dense'"),
         (lambda: st.ConvLSTM2D(3, 3, gate_mode="pooled", use_input=False), "use_input=False"),
     ],

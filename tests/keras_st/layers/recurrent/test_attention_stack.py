@@ -96,7 +96,7 @@ def forecaster(position, form, **kwargs):
 @pytest.mark.parametrize("form", ["conditioned", "unconditioned"])
 @pytest.mark.parametrize("position", ["output", "input"])
 def test_the_forecast_looks_back_at_every_encoder_state(rng, position, form, readout):
-    """The memory is the encoder's top states; frozen last states leave the forecast to depend on the older ones."""
+    """The memory is the encoder's top states; with another memory and the same last states the forecast differs."""
     model = forecaster(position, form, readout=readout)
     clip = rng.random((2, 4, 6, 8, 1)).astype("float32")
     frames = model({"video": clip})["frames"]

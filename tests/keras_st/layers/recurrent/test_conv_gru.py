@@ -52,8 +52,9 @@ def stacked_level(rng, low_channels=3, **kwargs):
     return layer
 
 
-def test_stacked_level_equals_the_lecture_equations(rng):
-    layer = stacked_level(rng)
+@pytest.mark.parametrize("lower_in_candidate", [False, True])
+def test_stacked_level_equals_the_lecture_equations(rng, lower_in_candidate):
+    layer = stacked_level(rng, lower_in_candidate=lower_in_candidate)
     x, low = rng.standard_normal((2, 4, 6, 7, 2)), rng.standard_normal((2, 4, 6, 7, 3))
     h = rng.standard_normal((2, 6, 7, 4))
     w = dict(zip(("kernel", "recurrent_kernel", "lower_kernel"), layer.get_weights()))
@@ -95,6 +96,10 @@ def test_v3_3_the_candidate_cannot_see_the_level_below(rng):
     other = stacked_level(rng, lower_in_candidate=True)
     assert other.count_params() == layer.count_params() + 9 * 3 * 4
     assert np.abs(numpy(other(x))).max() > 1e-3
+    stack = st.SpatialRNN(st.CellStack([st.ConvGRUCell(2, 4, 3, padding="same") for _ in range(2)]))
+    stack.build(x.shape)
+    randomise(stack, rng)
+    assert np.abs(numpy(stack(x))).max() > 1e-3  # the ordinary stack's upper candidate sees the lower level
 
 
 def test_v3_4_gates_at_their_limits(rng):

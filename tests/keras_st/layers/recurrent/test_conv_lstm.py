@@ -210,6 +210,37 @@ def test_v1_7_receptive_field(rng, recurrent_size, recurrent_dilation):
         assert max(abs(rows - 15).max(), abs(columns - 16).max()) == radius
 
 
+def test_dilated_layer_is_one_layer_a_phase(rng):
+    """Spec 2.3: with d_x = d_h = d it is d x d independent undilated layers on x[:, :, a::d, b::d]."""
+    dilated = st.ConvLSTM2D(
+        3, 3, padding="same", dilation_rate=2, recurrent_dilation_rate=2, return_sequences=True, dtype="float64"
+    )
+    plain = st.ConvLSTM2D(3, 3, padding="same", return_sequences=True, dtype="float64")
+    x = rng.standard_normal((2, 4, 6, 8, 2))
+    for layer in (dilated, plain):
+        layer.build((2, 4, None, None, 2))
+    randomise(dilated, rng)
+    plain.set_weights(dilated.get_weights())
+    got = numpy(dilated(x))
+    for a, b in np.ndindex(2, 2):
+        want = numpy(plain(np.ascontiguousarray(x[:, :, a::2, b::2])))
+        np.testing.assert_allclose(got[:, :, a::2, b::2], want, atol=10 * ATOL)
+
+
+def test_dilated_kernels_are_kernels_with_zeros_between(rng):
+    dilated = st.ConvLSTM2D(3, 3, padding="same", dilation_rate=2, recurrent_dilation_rate=3, dtype="float64")
+    wide = st.ConvLSTM2D(3, 5, padding="same", recurrent_kernel_size=7, dtype="float64")
+    x = rng.standard_normal((2, 4, 9, 10, 2))
+    for layer in (dilated, wide):
+        layer.build(x.shape)
+    randomise(dilated, rng)
+    kernel, recurrent_kernel, bias = dilated.get_weights()
+    stuffed, recurrent_stuffed = np.zeros((5, 5, 2, 12)), np.zeros((7, 7, 3, 12))
+    stuffed[::2, ::2], recurrent_stuffed[::3, ::3] = kernel, recurrent_kernel
+    wide.set_weights([stuffed, recurrent_stuffed, bias])
+    np.testing.assert_allclose(numpy(dilated(x)), numpy(wide(x)), atol=10 * ATOL)
+
+
 def test_v1_8_translation_equivariance(rng):
     def shifted_difference(peephole):
         layer = st.ConvLSTM2D(3, 3, padding="same", peephole=peephole, dtype="float64")

@@ -111,3 +111,25 @@ def test_bad_arguments_are_named(make, word):
     with pytest.raises(ValueError, match="Received") as error:
         make()
     assert word in str(error.value)
+
+
+def test_a_chunk_of_masked_frames_leaves_the_upper_state(rng):
+    """Padded to a longer clip and masked, it ends where the short one does."""
+    layer = st.ChunkedRNN(st.ConvLSTMCell(2, 3, 3, padding="same"), st.ConvLSTMCell(2, 4, 3, padding="same"), 2)
+    clip = rng.standard_normal((2, 7, 6, 8, 1)).astype("float32")
+    mask = np.arange(7) < np.array([[3], [7]])
+    padded, short = numpy(layer(clip, mask=mask)), numpy(layer(clip[:1, :3]))
+    np.testing.assert_allclose(padded[0, -1], short[0, -1], atol=1e-6)
+    np.testing.assert_array_equal(numpy(layer.compute_mask(clip, mask)), [[1, 1, 0, 0], [1, 1, 1, 1]])
+
+
+def test_a_level_changes_as_often_as_it_ticks(clip):
+    """ceil(S / p) times in S steps."""
+    stack = st.ClockStack([st.ConvLSTMCell(2, 3, 3, padding="same") for _ in range(2)], periods=(1, 3))
+    stack.build((2, *clip.shape[2:]))
+    states, changes = stack.get_initial_state(2, clip.shape[2:4]), 0
+    for t in range(clip.shape[1]):
+        _, new = stack(clip[:, t], states)
+        changes += bool(np.abs(numpy(new[2]) - numpy(states[2])).max() > 0)
+        states = new
+    assert changes == -(-clip.shape[1] // 3)

@@ -52,6 +52,30 @@ def test_zigzag_equals_the_numpy_witness_over_time(rng):
         np.testing.assert_allclose(numpy(got), want, atol=10 * ATOL)
 
 
+def test_memory_climbs_and_enters_the_bottom_a_step_later(rng, monkeypatch):
+    """With L levels M is updated L S times; what leaves level L at t - 1 reaches level 1 at t and nothing before."""
+    cells = [make(k=3) for _ in range(3)]
+    stack = st.ZigZagStack(cells)
+    stack.build((2, 5, 6, 2))
+    randomise(stack, rng)
+    steps = []
+    step = st.STLSTMCell.step
+    monkeypatch.setattr(st.STLSTMCell, "step", lambda self, *args: steps.append(self) or step(self, *args))
+    x, states = rng.standard_normal((2, 2, 5, 6, 2)), list(rng.standard_normal((7, 2, 5, 6, 3)))
+    _, first = stack(x[0], states)
+    _, second = stack(x[1], first)
+    moved = [*first[:-1], first[-1] + 0.1]
+    _, other = stack(x[1], moved)
+    assert steps[:6] == [*cells, *cells]
+    assert np.abs(numpy(other[0]) - numpy(second[0])).max() > 1e-4  # level 1 at t
+
+
+def test_regularizers_reach_every_kernel():
+    cell = st.STLSTMCell(2, 3, 3, kernel_regularizer="l2", recurrent_regularizer="l2")
+    cell.build((None, 5, 6, 2))
+    assert all(w.regularizer is not None for w in cell.weights)
+
+
 def test_count_of_the_released_network(monkeypatch):
     """4 levels of 128, k = 5, 4x4 patches of one channel, 1x1 head without bias: 23,838,720."""
     sizes = []
