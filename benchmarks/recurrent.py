@@ -1,6 +1,6 @@
 """ConvLSTM2D here against Keras's and a plain PyTorch cell, same weights, side by side: `make bench`.
 
-    python -m benchmarks.recurrent [--backend tensorflow|jax|torch] [--jit_compile] [--rounds N] [--out FILE]
+    python -m benchmarks.recurrent [--backend tensorflow|jax|torch] [--jit_compile] [--shapes N ...] [--out FILE]
 
 Each round runs one training step (mean squared error, SGD) and one inference of every contestant in turn, in one
 process; ratios are of medians over rounds. The rate is the share of the speed of a 2048 x 2048 x 2048 float32 matrix
@@ -146,9 +146,10 @@ def fresh_memory(name, index, mode, argv):
     return int(done.stdout.split()[-1])
 
 
-def measure(rounds, jit_compile, memory_argv):
+def measure(shapes, rounds, jit_compile, memory_argv):
     results = []
-    for index, shape in enumerate(SHAPES):
+    for index in shapes:
+        shape = SHAPES[index]
         times = time_shape(shape, rounds, jit_compile)
         medians = {key: statistics.median(values) for key, values in times.items()}
         rate = 2 * 2048**3 / medians["product", "product"]
@@ -198,6 +199,7 @@ def main():
     parser.add_argument("--backend", choices=("tensorflow", "jax", "torch"), default="tensorflow")
     parser.add_argument("--jit_compile", action="store_true", help="compile Keras models with XLA")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--shapes", type=int, nargs="+", choices=range(len(SHAPES)), default=range(len(SHAPES)))
     parser.add_argument("--out", type=pathlib.Path, help="new JSON file for the results")
     parser.add_argument("--table", type=pathlib.Path, help="print the table of a stored JSON file, measure nothing")
     parser.add_argument("--memory_of", help=argparse.SUPPRESS)  # "name,shape index,mode", what the fresh process runs
@@ -221,7 +223,7 @@ def main():
         import keras  # noqa: F401
     print(HEADER)
     memory_argv = [f"--backend={options.backend}", *["--jit_compile"] * options.jit_compile]
-    results = measure(options.rounds, jit_compile, memory_argv)
+    results = measure(options.shapes, options.rounds, jit_compile, memory_argv)
     print(summary(results))
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
