@@ -196,7 +196,8 @@ def build_model(recipe: Recipe, feature):
             )
     if not needed <= model.input_names:
         raise InputError(
-            f"This rollout needs a model that reads {sorted(needed)}, as --model.forecaster=shared does. "
+            f"This rollout needs a model that reads {sorted(needed)}: --model.forecaster=shared or, for all "
+            "policies but reverse, conditioned. "
             f"Received: training.rollout.policy={training.rollout.policy}"
         )
     return model

@@ -83,8 +83,11 @@ class SequenceAttention(ConfigFromArguments, layers.Layer):
     def compute_mask(self, query, mask=None, **kwargs):
         return None  # the mask is of the keys, which are gone
 
-    def compute_output_shape(self, query_shape, keys_shape, values_shape=None):
-        return (*query_shape[:2], (values_shape or keys_shape)[-1])
+    def compute_output_spec(self, query, keys, values=None, mask=None, keys_mask=None, return_attention=False):
+        value = keys if values is None else values
+        output = keras.KerasTensor((*query.shape[:2], value.shape[-1]), self.compute_dtype)
+        weights = keras.KerasTensor((*query.shape[:2], keys.shape[1]), self.compute_dtype)
+        return (output, weights) if return_attention else output
 
 
 @keras.saving.register_keras_serializable(package="keras_st")
@@ -122,5 +125,6 @@ class TemporalAttention(ConfigFromArguments, layers.Layer):
     def compute_mask(self, inputs, mask=None):
         return None  # time is gone
 
-    def compute_output_shape(self, input_shape):
-        return (input_shape[0], *input_shape[2:])
+    def compute_output_spec(self, inputs, mask=None, return_attention=False):
+        output = keras.KerasTensor((inputs.shape[0], *inputs.shape[2:]), self.compute_dtype)
+        return (output, keras.KerasTensor(inputs.shape[:2], self.compute_dtype)) if return_attention else output

@@ -6,6 +6,7 @@ from keras import layers, ops
 from keras_st.backend import scan
 from keras_st.layers.config import ConfigFromArguments, with_dtype_of
 from keras_st.layers.recurrent.attention_stack import AttentionStack
+from keras_st.layers.recurrent.base import RecurrentConvCell, check_positive
 from keras_st.layers.recurrent.spatial_rnn import SpatialRNN
 from keras_st.layers.recurrent.stack import CellStack
 from keras_st.ops.axes import check_divisible, depth_to_space, merge_leading, space_to_depth, split_leading
@@ -80,6 +81,9 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
     ):
         if not isinstance(cells, (CellStack, list, tuple)):
             raise ValueError(f"`cells` must be a list of cells or a stack. Received: {type(cells).__name__}")
+        if not isinstance(cells, CellStack) and not all(isinstance(cell, RecurrentConvCell) for cell in cells):
+            kinds = [type(cell).__name__ for cell in cells]
+            raise ValueError(f"`cells` must be cells of `keras_st.layers`, or one stack of them. Received: {kinds}")
         stack = cells if isinstance(cells, CellStack) else CellStack(cells)
         super().__init__(**with_dtype_of([stack], kwargs))
         for name, value, known in (("forecaster", forecaster, FORECASTERS), ("readout", readout, READOUTS)):
@@ -87,8 +91,8 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
                 raise ValueError(f"`{name}` must be one of {known}. Received: {name}={value!r}")
         if predict_context and forecaster != "shared":
             raise ValueError(f'`predict_context` needs forecaster="shared". Received: forecaster={forecaster!r}')
-        _check_positive("horizon_frames", horizon_frames)
-        _check_positive("patch", patch)
+        check_positive("horizon_frames", horizon_frames)
+        check_positive("patch", patch)
         self.cells = cells if isinstance(cells, CellStack) else list(cells)
         if predict_context and readout == "all" and not stack.independent_levels:
             raise ValueError(
@@ -163,7 +167,7 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
 
     def call(self, inputs, training=None, horizon_frames=None):
         horizon = self.horizon_frames if horizon_frames is None else horizon_frames
-        _check_positive("horizon_frames", horizon)
+        check_positive("horizon_frames", horizon)
         _video_shape({name: tuple(x.shape) for name, x in inputs.items()} if isinstance(inputs, dict) else inputs)
         if not self.input_names >= set(inputs):
             raise ValueError(
@@ -333,10 +337,6 @@ def _check_keeps_size(cell):
     shape = (1, 64, 64, 1)
     if tuple(cell.compute_output_shape(shape)[0][1:3]) != shape[1:3]:
         raise ValueError(
-            f'Cells must keep the size of a map (stride 1, padding="same"). Received: padding={cell.padding!r}'
+            'Cells must keep the size of a map (stride 1, padding="same"). '
+            f"Received: strides={cell.strides}, padding={cell.padding!r}"
         )
-
-
-def _check_positive(name, value):
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(f"`{name}` must be a positive int. Received: {name}={value!r}")

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_st.layers.recurrent.base import check_positive
 from keras_st.layers.recurrent.conv_lstm import ConvLSTMCell
 from keras_st.layers.recurrent.spatial_rnn import ConvRNN
 from keras_st.ops.attention import dot_scores, spatial_softmax
@@ -41,6 +42,7 @@ class AttentionConvLSTMCell(ConvLSTMCell):
                 f"Received: rank={rank}, strides={self.strides}, padding={self.padding!r}, "
                 f"gate_mode={self.gate_mode!r}, use_input={self.use_input}"
             )
+        check_positive("attention_units", attention_units)
         self.attention_units = attention_units
         self.rescale = rescale
 
@@ -138,6 +140,7 @@ class SelfAttentionConvLSTMCell(ConvLSTMCell):
             raise ValueError(
                 f"Self-attention needs rank 2 and convolved gates. Received: rank={rank}, gate_mode={self.gate_mode!r}"
             )
+        check_positive("attention_units", filters if attention_units is None else attention_units)
         self.attention_units = attention_units
         self.scale = scale
         self.separable = separable

@@ -89,8 +89,7 @@ class RecurrentConvCell(ConfigFromArguments, layers.Layer):
         super().__init__(**kwargs)
         if rank not in (0, 1, 2, 3):
             raise ValueError(f"`rank` must be 0, 1, 2 or 3. Received: rank={rank}")
-        if not isinstance(filters, int) or filters < 1:
-            raise ValueError(f"`filters` must be a positive int. Received: filters={filters}")
+        check_positive("filters", filters)
         if padding not in ("valid", "same"):
             raise ValueError(f'`padding` must be "valid" or "same". Received: padding={padding}')
         if data_format not in (None, "channels_last"):
@@ -287,6 +286,11 @@ class RecurrentConvCell(ConfigFromArguments, layers.Layer):
         spatial = [None if size is None else size for size in input_shape[1:-1]]
         shape = (input_shape[0], *self._state_spatial(spatial), self.filters)
         return shape, [shape for _ in self.state_names]
+
+
+def check_positive(name, value):
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"`{name}` must be a positive int. Received: {name}={value!r}")
 
 
 def _per_axis(value, rank, name):

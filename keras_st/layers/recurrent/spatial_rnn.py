@@ -30,8 +30,9 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
 
     Call args:
         sequences: float (B, T, *spatial, C).
-        initial_state: list of tensors, as `cell.get_initial_state` makes them, or None for those.
-        mask: bool (B, T). Steps where it is False leave every state unchanged.
+        initial_state: list of tensors, as `cell.get_initial_state` makes them (of one: the tensor), or None for those.
+        mask: bool (B, T), or for every position, as `keras.layers.Masking` makes it: then a step counts if any of its
+            positions does. Steps where it is False leave every state unchanged.
         training: bool. Dropout on.
 
     Returns: `output` (B, T, ...) or (B, ...), and with `return_state` a list `[output, *states]`.
@@ -70,6 +71,8 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
         step_shape = (sequences_shape[0], *sequences_shape[2:])
         if not self.cell.built:
             self.cell.build(step_shape)
+        if initial_state_shape is not None and not isinstance(initial_state_shape[0], (list, tuple)):
+            initial_state_shape = [initial_state_shape]
         _check_states(self, initial_state_shape, sequences_shape)
         if self.unroll and sequences_shape[1] is None:
             raise ValueError(f"`unroll=True` needs a static time axis. Received: sequences_shape={sequences_shape}")
@@ -94,15 +97,23 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
         batch, _, *spatial = ops.shape(sequences)[:-1]
+        if self.stateful and sequences.shape[0] not in (None, self.states[0].shape[0]):
+            raise ValueError(
+                f"Stateful `{self.name}` carries the states of {self.states[0].shape[0]} clips and takes batches of "
+                f"that size. Received: sequences.shape={tuple(sequences.shape)}"
+            )
         from_zero = initial_state is None and not self.stateful
         if initial_state is not None:
+            if not isinstance(initial_state, (list, tuple)):
+                initial_state = [initial_state]
             _check_states(self, [tuple(s.shape) for s in initial_state], tuple(sequences.shape))
             states = list(initial_state)
         elif self.stateful:
             states = [ops.convert_to_tensor(s) for s in self.states]
         else:
             states = self.cell.get_initial_state(batch, tuple(spatial))
-        mask = None if mask is None else ops.cast(mask, "bool")
+        if mask is not None:
+            mask = _checked_mask(mask, sequences)
         if self.go_backwards:
             sequences, mask = ops.flip(sequences, 1), None if mask is None else ops.flip(mask, 1)
         noise = self.cell.sample_noise(sequences[:, 0], states) if training else None
@@ -159,7 +170,7 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
         output, states = self.cell.compute_output_shape((batch, *step))
         if self.return_sequences:
             output = (batch, length, *output[1:])
-        return [output, *states] if self.return_state else output
+        return (output, *states) if self.return_state else output
 
     def compute_mask(self, sequences, mask=None):
         mask = mask if self.return_sequences else None
@@ -235,6 +246,19 @@ _LAYER_ARGUMENTS = {"name", "dtype", "trainable", "activity_regularizer", *const
 def _where(keep, new, old):
     """`new` where the step counts, `old` where it is masked: `keep` (B,) against states of any rank."""
     return ops.where(ops.reshape(keep, (-1, *(1,) * (len(new.shape) - 1))), new, old)
+
+
+def _checked_mask(mask, sequences):
+    """The mask as bool (B, T). `keras.layers.Masking` makes one for every position: a step counts if any of it does."""
+    mask = ops.cast(mask, "bool")
+    if len(mask.shape) > 2:
+        mask = ops.any(mask, axis=tuple(range(2, len(mask.shape))))
+    fits = len(mask.shape) == 2 and all(m in (None, s) or s is None for m, s in zip(mask.shape, sequences.shape))
+    if not fits:
+        raise ValueError(
+            f"`mask` must be (batch, time) of the sequences {tuple(sequences.shape)}. Received: {tuple(mask.shape)}"
+        )
+    return mask
 
 
 def _check_states(layer, shapes, sequences_shape):

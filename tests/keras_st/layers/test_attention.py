@@ -182,3 +182,15 @@ def test_bad_arguments_are_named(kwargs, word):
     assert word in str(error.value)
     with pytest.raises(ValueError, match="sizes 3 and 4"):
         SequenceAttention("dot").build((2, 1, 3), (2, 5, 4))
+
+
+def test_weights_are_an_output_of_functional_models(rng):
+    s, h = rng.random((2, 3, 4)).astype("float32"), rng.random((2, 5, 4)).astype("float32")
+    inputs = [keras.Input((None, 4)), keras.Input((None, 4))]
+    layer = SequenceAttention("dot")
+    model = keras.Model(inputs, layer(*inputs, return_attention=True))
+    for got, want in zip(model([s, h]), layer(s, h, return_attention=True), strict=True):
+        np.testing.assert_allclose(numpy(got), numpy(want), atol=1e-6)
+    clip = keras.Input((None, 5, 6, 3))
+    pooled, weights = TemporalAttention()(clip, return_attention=True)
+    assert pooled.shape == (None, 5, 6, 3) and weights.shape == (None, None)

@@ -190,6 +190,7 @@ def test_norm_standardises_both_transforms(rng):
         (lambda: st.AttentionConvLSTMCell(1, 3, 3), "rank=1"),
         (lambda: st.AttentionConvLSTM2D(3, 3, gate_mode="pooled"), "gate_mode='pooled'"),
         (lambda: st.SelfAttentionConvLSTMCell(3, 3, 3), "rank=3"),
+        (lambda: st.SelfAttentionConvLSTMCell(2, 3, 3, attention_units=0), "attention_units=0"),
         (lambda: st.SelfAttentionConvLSTMCell(2, 3, 3, gate_mode="pooled"), "gate_mode='pooled'"),
         (lambda: st.ConvLSTM2D(3, 3, gate_mode="dense"), "gate_mode='dense'"),
         (lambda: st.ConvLSTM2D(3, 3, gate_mode="pooled", use_input=False), "use_input=False"),

@@ -141,6 +141,8 @@ def test_one_step_of_the_forecast_by_hand(rng, position):
         (lambda: st.AttentionStack([st.ConvLSTMCell(1, 3, 3)]), "ranks=[1]"),
         (lambda: st.AttentionStack([conv_lstm()], score="cosine"), "score='cosine'"),
         (lambda: forecaster("output", "shared"), 'forecaster="shared"'),
+        (lambda: encoder_forecaster([st.AttentionStack([conv_lstm()])]), "['AttentionStack']"),
+        (lambda: encoder_forecaster([st.ConvLSTM2D(3, 3)]), "['ConvLSTM2D']"),
     ],
 )
 def test_bad_arguments_are_named(make, word):

@@ -138,3 +138,39 @@ def test_stack_equals_layers_on_top_of_each_other(clip, rng):
     np.testing.assert_allclose(numpy(step), numpy(output)[:, 0], atol=1e-6)
     with pytest.raises(ValueError, match="at least one cell"):
         st.CellStack([])
+
+
+def test_bidirectional_with_states():
+    both = keras.layers.Bidirectional(st.ConvGRU2D(4, 3, padding="same", return_state=True))
+    output, *states = both(keras.Input((5, 8, 9, 3)))
+    assert output.shape == (None, 8, 9, 8) and [s.shape for s in states] == [(None, 8, 9, 4)] * 2
+
+
+def test_the_mask_of_a_masking_layer(rng):
+    """It marks positions; a step counts where any position does."""
+    x = rng.random((2, 4, 5, 6, 1)).astype("float32")
+    x[0, 2:] = 0
+    layer = st.ConvLSTM2D(3, 3, padding="same")
+    masked = layer(keras.layers.Masking()(x))
+    np.testing.assert_allclose(numpy(masked)[0], numpy(layer(x[:1, :2]))[0], atol=1e-6)
+    np.testing.assert_allclose(numpy(masked)[1], numpy(layer(x))[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (3, 4), (2,)])
+def test_wrong_masks_are_named(rng, shape):
+    with pytest.raises(ValueError, match="`mask` must be .*Received"):
+        st.ConvLSTM2D(3, 3)(rng.random((2, 4, 5, 6, 1)), mask=np.ones(shape, bool))
+
+
+def test_a_single_first_state_needs_no_list(rng):
+    layer = st.ConvGRU2D(3, 3, padding="same")
+    x, h = rng.random((2, 4, 5, 6, 1)).astype("float32"), rng.random((2, 5, 6, 3)).astype("float32")
+    got, want = layer(x, initial_state=keras.ops.convert_to_tensor(h)), layer(x, initial_state=[h])
+    np.testing.assert_array_equal(numpy(got), numpy(want))
+
+
+def test_stateful_takes_batches_of_one_size(rng):
+    layer = st.ConvLSTM2D(3, 3, stateful=True)
+    layer(rng.random((2, 4, 5, 6, 1)))
+    with pytest.raises(ValueError, match="states of 2 clips.*Received"):
+        layer(rng.random((1, 4, 5, 6, 1)))
