@@ -219,6 +219,8 @@ def main():
         return
     from keras_st.cli import environment, quiet_import
 
+    sys.argv[0] = "-m benchmarks.recurrent"  # as the command is stored
+
     with quiet_import():
         import keras  # noqa: F401
     print(HEADER)
