@@ -3,6 +3,7 @@
 - `scan(step, carry, xs, length, y_dtypes)`: a loop over the leading axis whose outputs need not look like
   its carry (`keras.ops.scan` demands that on TensorFlow).
 - `sigmoid_gradient(s, upstream)`, `tanh_gradient(t, upstream)`: of an activation, from its value.
+- `fused_attention(q, k, valid)`: where a backend has one that is faster than `keras_st.ops.recall`.
 - `conv_recurrence(...)`: a recurrence around a convolution with a gradient of its own, where a backend gains by it.
 """
 
@@ -71,6 +72,15 @@ def conv_recurrence(conv, gates, gates_gradient, inputs, hidden, cell, kernel, r
     if own is None or length is None or not 0 < length <= LONGEST_UNROLL:
         return None
     return own(conv, gates, gates_gradient, inputs, hidden, cell, kernel, recurrent_kernel, bias, from_zero)
+
+
+def fused_attention(q, k, valid=None):
+    """softmax(Q K^T) K for q (B, N, C), k (B, M, C), valid bool (B, M), in one operation that never holds the matrix.
+
+    None where the backend has none that is faster than chunks in `keras.ops`.
+    """
+    own = getattr(_module(), "fused_attention", None)
+    return own(q, k, valid) if own else None
 
 
 def sigmoid_gradient(s, upstream):

@@ -15,3 +15,8 @@ def scan(step, carry, xs, length, y_dtypes):
 
 def is_compiled():
     return False
+
+
+def fused_attention(q, k, valid=None):
+    mask = None if valid is None else valid[:, None, None]
+    return torch.nn.functional.scaled_dot_product_attention(q[:, None], k[:, None], k[:, None], mask, scale=1.0)[:, 0]

@@ -94,3 +94,54 @@ def st_lstm_step(x, h, c, m, w):
     o = sigmoid(xs[6] + hs[3] + conv(c, w_co) + conv(m, w_mo))
     fused = conv(c, w["fuse_kernel"][..., :f, :]) + conv(m, w["fuse_kernel"][..., f:, :])
     return o * np.tanh(fused), c, m
+
+
+def layer_norm(x, w, epsilon=1e-5):
+    """Statistics over all axes but the batch, gain and bias per channel."""
+    axes = tuple(range(1, x.ndim))
+    x = x - x.mean(axes, keepdims=True)
+    return x / np.sqrt((x**2).mean(axes, keepdims=True) + epsilon) * w["gamma"] + w["beta"]
+
+
+def recall(r, history):
+    """Spec 5.1, `history` a list of maps (B, T, H, W, C); position by position."""
+    b, c = r.shape[0], r.shape[-1]
+    q = r.reshape(b, -1, c)
+    k = np.stack(history, 1).reshape(b, -1, c)
+    scores = np.einsum("bnc,bmc->bnm", q, k)
+    p = np.exp(scores - scores.max(-1, keepdims=True))
+    return np.einsum("bnm,bmc->bnc", p / p.sum(-1, keepdims=True), k).reshape(r.shape)
+
+
+def e3d_lstm_step(x, h, c, m, past_c, w, released=False, past_m=None):
+    """Spec 5.1 and 5.5, every gate a convolution of its own, histories as lists of maps; past_c ends with c.
+
+    `w`: per gate and source the kernel and, where there is one, the bias, e.g. w["x"]["r"], w["b"]["r"]; norms by name,
+    absent where off. `past_m`: eidetic memory.
+    """
+
+    def source(name, value, gates):
+        a = {g: conv(value, w[name][g]) + w[f"b_{name}"].get(g, 0.0) for g in gates}
+        if f"{name}_norm" not in w:
+            return a
+        joined = layer_norm(np.concatenate([a[g] for g in gates], -1), w[f"{name}_norm"])
+        return dict(zip(gates, np.split(joined, len(gates), -1)))
+
+    r_gate = ["r"] if past_c else []
+    of_x = source("x", x, [*r_gate, "i", "g", "i2", "f2", "g2", "o"])
+    of_h = source("h", h, [*r_gate, "i", "g", "o"])
+    of_m = source("m", m, ["i2", "f2", "g2", *["m"] * released])
+    carried = c + recall(sigmoid(of_x["r"] + of_h["r"]), past_c) if past_c else c
+    if "cell_norm" in w:
+        carried = layer_norm(carried, w["cell_norm"])
+    c = sigmoid(of_x["i"] + of_h["i"]) * np.tanh(of_x["g"] + of_h["g"]) + carried
+    i2, g2 = sigmoid(of_x["i2"] + of_m["i2"]), np.tanh(of_x["g2"] + of_m["g2"])
+    if past_m:
+        carried = m + recall(sigmoid(of_x["f2"] + of_m["f2"]), past_m)
+        m = i2 * g2 + layer_norm(carried, w["memory_norm"])
+    else:
+        m = i2 * g2 + sigmoid(of_x["f2"] + of_m["f2"] + 1) * (np.tanh(of_m["m"]) if released else m)
+    o = of_x["o"] + of_h["o"] + conv(c, w["c_o"]) + conv(m, w["m_o"]) + w.get("b_output", 0.0)
+    o = sigmoid(np.tanh(o)) if released else sigmoid(o)
+    fused = conv(c, w["c_1"]) + conv(m, w["m_1"]) + w["b_1"]
+    return o * np.tanh(fused), c, m

@@ -108,8 +108,8 @@ class AttentionStack(CellStack):
             inputs = ops.concatenate([inputs, memory[:, 0]], axis=-1)
         return super().sample_noise(inputs, own)
 
-    def get_initial_state(self, batch_size, spatial_shape=None):
-        own = super().get_initial_state(batch_size, spatial_shape)
+    def get_initial_state(self, batch_size, spatial_shape=None, num_steps=None):
+        own = super().get_initial_state(batch_size, spatial_shape, num_steps)
         return [*own, ops.zeros_like(self.split_states(own)[-1][0])[:, None]]
 
     def compute_output_shape(self, input_shape, states_shape=None):

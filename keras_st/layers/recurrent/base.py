@@ -185,9 +185,9 @@ class RecurrentConvCell(ConfigFromArguments, layers.Layer):
     def _hidden_kernel_size(self):
         return self.recurrent_kernel_size or self.kernel_size
 
-    def add_norm(self, name, gates):
+    def add_norm(self, name, gates, epsilon=1e-5):
         """Layer normalisation of a joined transform: statistics over all axes but the batch, affine per channel."""
-        norm = layers.GroupNormalization(1, epsilon=1e-5, dtype=self.dtype_policy, name=f"{name}_norm")
+        norm = layers.GroupNormalization(1, epsilon=epsilon, dtype=self.dtype_policy, name=f"{name}_norm")
         norm.build((None, *(None,) * self.rank, gates * self.filters))
         self.norms[name] = norm
 
@@ -267,20 +267,22 @@ class RecurrentConvCell(ConfigFromArguments, layers.Layer):
         sizes = zip(spatial, self.kernel_size, self.strides, self.dilation_rate)
         return tuple(_conv_length(size, k, s, d, self.padding) for size, k, s, d in sizes)
 
-    def get_initial_state(self, batch_size, spatial_shape=None):
-        """Zero states. `spatial_shape` is that of the *input*; it may be left out where `build` saw it."""
+    def get_initial_state(self, batch_size, spatial_shape=None, num_steps=None):
+        """Zero states. `spatial_shape` is that of the *input*; it may be left out where `build` saw it.
+
+        `num_steps`: of the sequence to come, None where unknown; for cells whose states hold all of it.
+        """
+        return [self.get_initial_output(batch_size, spatial_shape) for _ in self.state_names]
+
+    def get_initial_output(self, batch_size, spatial_shape=None):
+        """The output before the first step (what a masked first step returns): zeros."""
         spatial_shape = spatial_shape or self._static_spatial
         if spatial_shape is None:
             raise ValueError(
                 f"`{type(self).__name__}` was built with an unknown spatial size, so `get_initial_state` needs "
                 "`spatial_shape`. Received: spatial_shape=None"
             )
-        shape = (batch_size, *self._state_spatial(spatial_shape), self.filters)
-        return [ops.zeros(shape, dtype=self.compute_dtype) for _ in self.state_names]
-
-    def get_initial_output(self, batch_size, spatial_shape=None):
-        """The output before the first step (what a masked first step returns): zeros."""
-        return self.get_initial_state(batch_size, spatial_shape)[0]
+        return ops.zeros((batch_size, *self._state_spatial(spatial_shape), self.filters), dtype=self.compute_dtype)
 
     def compute_output_shape(self, input_shape, states_shape=None):
         spatial = [None if size is None else size for size in input_shape[1:-1]]

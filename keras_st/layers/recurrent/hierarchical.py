@@ -85,10 +85,10 @@ class ClockStack(CellStack):
         new_states.append(clock + 1)
         return ops.concatenate(self.hidden_maps(new_states), axis=-1), new_states
 
-    def get_initial_state(self, batch_size, spatial_shape=None):
+    def get_initial_state(self, batch_size, spatial_shape=None, num_steps=None):
         states = []
         for cell in self.cells:
-            own = cell.get_initial_state(batch_size, spatial_shape)
+            own = cell.get_initial_state(batch_size, spatial_shape, num_steps)
             spatial_shape = tuple(-(-size // self.pool) for size in ops.shape(own[0])[1:-1])
             states += own
         return [*states, ops.zeros((batch_size,), dtype="int32")]

@@ -82,7 +82,7 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
                     "`stateful=True` needs a static batch and spatial size. "
                     f"Received: sequences_shape={tuple(sequences_shape)}"
                 )
-            first = self.cell.get_initial_state(step_shape[0], step_shape[1:-1])
+            first = self.cell.get_initial_state(step_shape[0], step_shape[1:-1], sequences_shape[1])
             self.states = [
                 self.add_weight(
                     shape=tuple(s.shape),
@@ -111,7 +111,7 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
         elif self.stateful:
             states = [ops.convert_to_tensor(s) for s in self.states]
         else:
-            states = self.cell.get_initial_state(batch, tuple(spatial))
+            states = self.cell.get_initial_state(batch, tuple(spatial), sequences.shape[1])
         if mask is not None:
             mask = _checked_mask(mask, sequences)
         if self.go_backwards:
@@ -154,9 +154,9 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
         (last, *states), outputs = scan(step, [first_output, *states], [x, *masks], length, dtypes, self.unroll)
         return ops.swapaxes(outputs[0], 0, 1) if outputs else None, last, states
 
-    def get_initial_state(self, batch_size, spatial_shape=None):
+    def get_initial_state(self, batch_size, spatial_shape=None, num_steps=None):
         """The cell's first states; see there."""
-        return self.cell.get_initial_state(batch_size, spatial_shape)
+        return self.cell.get_initial_state(batch_size, spatial_shape, num_steps)
 
     def reset_state(self):
         """Zeroes the carried states of a stateful layer."""

@@ -81,10 +81,10 @@ class CellStack(ConfigFromArguments, layers.Layer):
             inputs = own[0]
         return None if all(n is None for n in noise) else noise
 
-    def get_initial_state(self, batch_size, spatial_shape=None):
+    def get_initial_state(self, batch_size, spatial_shape=None, num_steps=None):
         states = []
         for cell in self.cells:
-            own = cell.get_initial_state(batch_size, spatial_shape)
+            own = cell.get_initial_state(batch_size, spatial_shape, num_steps)
             spatial_shape = ops.shape(own[0])[1:-1]
             states += own
         return states
@@ -194,8 +194,8 @@ class ZigZagStack(CellStack):
         overlap = ops.mean(ops.abs(ops.sum(unit(dc) * unit(dm), axis=axes)), axis=-1)
         return ops.cast(overlap, self.compute_dtype)
 
-    def get_initial_state(self, batch_size, spatial_shape=None):
-        states = [cell.get_initial_state(batch_size, spatial_shape) for cell in self.cells]
+    def get_initial_state(self, batch_size, spatial_shape=None, num_steps=None):
+        states = [cell.get_initial_state(batch_size, spatial_shape, num_steps) for cell in self.cells]
         total = [ops.zeros((batch_size,), dtype=self.compute_dtype)] * self.decoupling
         return [state for own in states for state in own[:-1]] + [states[0][-1], *total]
 
