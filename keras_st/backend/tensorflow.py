@@ -16,8 +16,13 @@ def scan(step, carry, xs, length, y_dtypes):
         carry = [tf.ensure_shape(c, shape) for c, shape in zip(carry, shapes)]
         return t + 1, carry, [w.write(t, y) for w, y in zip(writes, ys)]
 
+    # One iteration at a time: where they do not depend on each other, ten would hold their intermediate values at once.
     _, carry, writes = tf.while_loop(
-        lambda t, *_: t < length, body, (tf.constant(0), carry, writes), maximum_iterations=length
+        lambda t, *_: t < length,
+        body,
+        (tf.constant(0), carry, writes),
+        parallel_iterations=1,
+        maximum_iterations=length,
     )
     return list(carry), [w.stack() for w in writes]
 

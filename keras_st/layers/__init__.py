@@ -21,6 +21,7 @@ from keras_st.layers.recurrent.conv_lstm import (
 )
 from keras_st.layers.recurrent.e3d_lstm import E3DLSTMCell
 from keras_st.layers.recurrent.hierarchical import ChunkedRNN, ClockStack
+from keras_st.layers.recurrent.sliding_window import SlidingWindowStack
 from keras_st.layers.recurrent.spatial_rnn import SpatialRNN
 from keras_st.layers.recurrent.st_lstm import STLSTMCell
 from keras_st.layers.recurrent.stack import CellStack, ZigZagStack

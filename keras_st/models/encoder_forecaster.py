@@ -7,6 +7,7 @@ from keras_st.backend import scan
 from keras_st.layers.config import ConfigFromArguments, with_dtype_of
 from keras_st.layers.recurrent.attention_stack import AttentionStack
 from keras_st.layers.recurrent.base import RecurrentConvCell, check_positive
+from keras_st.layers.recurrent.sliding_window import SlidingWindowStack
 from keras_st.layers.recurrent.spatial_rnn import SpatialRNN
 from keras_st.layers.recurrent.stack import CellStack
 from keras_st.ops.axes import check_divisible, depth_to_space, merge_leading, space_to_depth, split_leading
@@ -113,6 +114,11 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
                 'An `AttentionStack` looks back at the encoder, so `forecaster` is "conditioned" or "unconditioned". '
                 'Received: forecaster="shared"'
             )
+        if isinstance(stack, SlidingWindowStack) and forecaster != "shared":
+            raise ValueError(
+                'A `SlidingWindowStack` reads its own predictions after the frames, so `forecaster` is "shared". '
+                f"Received: forecaster={forecaster!r}"
+            )
         levels = stack.cells if self.remembers else _levels(stack)
         all_steps = predict_context or self.remembers
         self.encoder = [
@@ -153,7 +159,8 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
         for layer in self.forecaster_layers:
             layer.build((batch, None, *below[1:]))
             below, _ = layer.cell.compute_output_shape(below)
-        read = self.forecaster_stack.cells if self.readout == "all" else self.forecaster_stack.cells[-1:]
+        read = self.forecaster_stack.map_channels
+        read = sum(read) if self.readout == "all" else read[-1]
         self.decoder = layers.Conv2D(
             frame[-1],
             1,
@@ -162,7 +169,7 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
             dtype=self.dtype_policy,
             name="decoder",
         )
-        self.decoder.build((batch, *shape[2:-1], sum(cell.filters for cell in read)))
+        self.decoder.build((batch, *shape[2:-1], read))
         self.built = True
 
     def call(self, inputs, training=None, horizon_frames=None):
@@ -198,7 +205,8 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
             outputs["context_frames"] = self._unfold(seen[:, :-1])
         if self.decoupling:
             steps = ops.shape(video)[1] + horizon - (self.forecaster == "shared")
-            outputs["decoupling"] = ops.cast(states[-1], "float32") / ops.cast(steps, "float32")
+            total = states[self.forecaster_stack.state_names.index("decoupling")]
+            outputs["decoupling"] = ops.cast(total, "float32") / ops.cast(steps, "float32")
         return outputs
 
     def _read(self, video, training):
@@ -334,8 +342,8 @@ def _check_steps(name, x, steps):
 
 
 def _check_keeps_size(cell):
-    shape = (1, 64, 64, 1)
-    if tuple(cell.compute_output_shape(shape)[0][1:3]) != shape[1:3]:
+    shape = (1, *(64,) * cell.rank, 1)
+    if tuple(cell.compute_output_shape(shape)[0][1:-1]) != shape[1:-1]:
         raise ValueError(
             'Cells must keep the size of a map (stride 1, padding="same"). '
             f"Received: strides={cell.strides}, padding={cell.padding!r}"

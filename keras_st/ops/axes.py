@@ -44,6 +44,17 @@ def depth_to_space(x, patch):
     return ops.reshape(x, (*lead, h * patch, w * patch, c // (patch * patch)))
 
 
+def fold_depth(x):
+    """(B, T, H, W, C) -> (B, H, W, T * C), slot by slot."""
+    batch, depth, height, width, channels = ops.shape(x)
+    return ops.reshape(ops.transpose(x, (0, 2, 3, 1, 4)), (batch, height, width, depth * channels))
+
+
+def moved_up(x, newest):
+    """A buffer (B, N, ...) one step on: the oldest entry is gone, `newest` (B, ...) is the last."""
+    return ops.concatenate([x[:, 1:], newest[:, None]], axis=1)
+
+
 def merge_leading(x):
     """(A, B, ...) -> (A*B, ...)."""
     a, b, *rest = ops.shape(x)

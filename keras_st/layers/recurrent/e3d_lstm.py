@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_st.layers.recurrent.base import RecurrentConvCell
+from keras_st.ops.axes import moved_up
 from keras_st.ops.recall import recall
 
 VARIANTS = ("paper", "released")
@@ -209,8 +210,8 @@ class E3DLSTMCell(RecurrentConvCell):
 
         if not self.recalls:
             return h, [h, c, m_new if self.update_memory else m]
-        counted = [written + 1, *(_moved_up(past, m_new) for past in counted[1:])]
-        return h, [h, _moved_up(history, c), *counted, m_new if self.update_memory else m]
+        counted = [written + 1, *(moved_up(past, m_new) for past in counted[1:])]
+        return h, [h, moved_up(history, c), *counted, m_new if self.update_memory else m]
 
     def _recall(self, query, history, written):
         slots = history.shape[1]
@@ -243,8 +244,3 @@ class E3DLSTMCell(RecurrentConvCell):
         config = super().get_config()
         del config["rank"]
         return config
-
-
-def _moved_up(history, newest):
-    """The history one step on: the oldest entry is gone, `newest` is the last."""
-    return ops.concatenate([history[:, 1:], newest[:, None]], axis=1)

@@ -49,6 +49,11 @@ class CellStack(ConfigFromArguments, layers.Layer):
         """Every level's hidden state, the first of its own."""
         return [own[0] for own in self.split_states(states)]
 
+    @property
+    def map_channels(self):
+        """Channels of every level's hidden map."""
+        return [cell.filters for cell in self.cells]
+
     def with_cells(self, cells):
         """A stack of this kind with other cells."""
         own = {name: value for name, value in self.get_config().items() if name not in ("cells", "name")}
