@@ -28,6 +28,7 @@ with cli.quiet_import():
     tf.config.list_physical_devices()
 
 from keras_st import saved, viz
+from keras_st.metrics import classify
 from keras_st.metrics import forecast as metrics
 from keras_st.metrics.bootstrap import bootstrap_interval
 from keras_st.specs import InputError
@@ -95,14 +96,18 @@ def score(forecaster, out, horizon=None):
     """Scores a model beside the trivial forecasts on its data set's test split; writes tables, pictures, report."""
     recipe, test = test_split(forecaster, horizon)
     horizon = recipe.task.horizon_frames
-    forecasts = {recipe.system: lambda context: forecaster.predict(context, horizon)}
+    forecasts = {}
     for name, trivial in metrics.TRIVIAL_FORECASTS.items():
         forecasts[name] = lambda context, trivial=trivial: trivial(context, horizon)
-    scores, shown = {name: [] for name in forecasts}, []
+    scores, shown, labels, logits = {name: [] for name in (recipe.system, *forecasts)}, [], [], []
     for inputs, targets in test:
         context, truth = inputs["video"].numpy(), targets["frames"].numpy()
-        for name, predict_frames in forecasts.items():
-            frames = predict_frames(context)
+        outputs = forecaster.outputs(context, horizon)
+        if "logits" in outputs and "logits" in targets:
+            labels.append(targets["logits"].numpy())
+            logits.append(outputs["logits"])
+        for name in scores:
+            frames = outputs["frames"] if name == recipe.system else forecasts[name](context)
             if not np.isfinite(frames).all():
                 raise InputError(f"The model forecasts values that are not finite. Received: {forecaster.path}")
             scores[name].append(metrics.frame_scores(truth, frames, data_range=1.0))
@@ -110,6 +115,8 @@ def score(forecaster, out, horizon=None):
                 shown += list(zip(context, frames, truth))[: SHOWN - len(shown)]
     scores = {name: {m: np.concatenate([p[m] for p in parts]) for m in parts[0]} for name, parts in scores.items()}
     result = summarise(scores, recipe, forecaster)
+    if labels:
+        result["classification"] = summarise_classes(np.concatenate(labels), np.concatenate(logits))
     with written_aside(out) as folder:
         (folder / "metrics.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
         write_tables(folder, result)
@@ -123,6 +130,10 @@ def score(forecaster, out, horizon=None):
             curves = {name: c for name, c in curves.items() if None not in c}
             viz.lead_time_curves(curves, metric + unit).savefig(folder / f"{metric}.png")
             pictures.append((f"{metric} by lead time", f"{metric}.png"))
+        if labels:
+            confusion = result["classification"]["confusion"]
+            viz.confusion_matrix(confusion).savefig(folder / "confusion.png")
+            pictures.append(("Confusion: row true class, column predicted", "confusion.png"))
         if (history := read_history(forecaster.path.parent / "history.csv")) is not None:
             viz.training_curves(history).savefig(folder / "training.png")
             pictures.append(("Training", "training.png"))
@@ -166,6 +177,8 @@ def summarise(scores, recipe, forecaster):
         "sequences": len(next(iter(scores[recipe.system].values()))),
         "context_frames": recipe.task.context_frames,
         "horizon_frames": recipe.task.horizon_frames,
+        "value_range": list(forecaster.feature.value_range or (0.0, 1.0)),
+        "unit": forecaster.feature.unit,
         "best_trivial": best,
         "mse_below_best_trivial": _cut(mse[recipe.system]["mean"], mse[best]["mean"]),
         "mse_below_last_frame_at_lead_1": _cut(first[recipe.system], first["last_frame"]),
@@ -196,6 +209,17 @@ def summarise_metric(frames):
     else:
         entry["exact_frames"] = int((~finite).sum())
     return entry
+
+
+def summarise_classes(labels, logits):
+    """Accuracy of a classifier with its 95 % interval over clips, beside the share of the most frequent class."""
+    hits = classify.top_k_hits(labels, logits)
+    return {
+        "accuracy": float(hits.mean()),
+        "interval_95": list(bootstrap_interval(hits.astype(float))),
+        "most_frequent_class": float(np.bincount(labels).max() / len(labels)),
+        "confusion": classify.confusion_matrix(labels, logits).tolist(),
+    }
 
 
 def _cut(ours, theirs):
@@ -234,8 +258,8 @@ def write_tables(folder, result):
     metric_names = list(next(iter(result["forecasts"].values())))
     lines = [
         f"{result['sequences']} test sequences of {result['data']['name']}, {result['context_frames']} frames in, "
-        f"{result['horizon_frames']} out, values 0..1, forecasts clipped to 0..1. Mean over lead times, 95 % bootstrap "
-        "interval over sequences. SSIM: 7x7 uniform window, range 1.",
+        f"{result['horizon_frames']} out, {_range(result)}. Mean over lead times, 95 % bootstrap interval over "
+        "sequences. SSIM: 7x7 uniform window, range 1.",
         "",
         "| forecast | " + " | ".join(metric_names) + " |",
         "|---|" + "---|" * len(metric_names),
@@ -260,7 +284,23 @@ def write_tables(folder, result):
     for name, values in result["forecasts"].items():
         cells = (_number(v) for v in values["mse_per_pixel"]["per_lead_time"])
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    if "classification" in result:
+        entry = result["classification"]
+        low, high = entry["interval_95"]
+        lines += [
+            "",
+            f"Accuracy {entry['accuracy']:.3f} [{low:.3f}, {high:.3f}] from the {result['context_frames']} frames seen "
+            f"of {result['context_frames'] + result['horizon_frames']}; "
+            f"the most frequent class is {entry['most_frequent_class']:.3f} of the clips.",
+        ]
     (folder / "metrics.md").write_text("\n".join(lines) + "\n")
+
+
+def _range(result):
+    low, high = result["value_range"]
+    if (low, high) in ((0.0, 255.0), (0.0, 1.0)):
+        return "values 0..1, forecasts clipped to 0..1"
+    return f"values 0..1 (of {low:g} to {high:g} {result['unit']})"
 
 
 def _number(value):

@@ -35,12 +35,18 @@ from keras_st import saved
 from keras_st.specs import InputError, Recipe, Training
 from keras_st.systems import list_systems
 from keras_st.systems import recipe as recipe_of
-from keras_st.training.callbacks import Checkpoint, progress_callbacks
+from keras_st.training.callbacks import Checkpoint, LogWeight, progress_callbacks
 from keras_st.training.losses import LOSSES
-from keras_st.training.schedules import make_policy
+from keras_st.training.schedules import LinearlyDecayedWeight, make_policy
 from pipelines import feature_spec, list_datasets, make_dataset
 from pipelines.build import DATASETS
-from pipelines.forecast import add_context_targets, add_decoupling_targets, add_rollout, forecast_batches
+from pipelines.forecast import (
+    add_context_targets,
+    add_decoupling_targets,
+    add_forecast_weight,
+    add_rollout,
+    forecast_batches,
+)
 
 DEFAULT_SYSTEM = "conv_lstm"
 SET_HERE = {"epoch", "seed", "num_frames", "shuffle"}  # options of data sets that follow from the recipe
@@ -104,10 +110,11 @@ def make_recipe(base, parser, parsed):
 
 def make_parser(system, dataset, config):
     """`(recipe, parser)` of a system on a data set; the functions and dataclasses that take options type them."""
-    base = recipe_of(system or config.get("system", DEFAULT_SYSTEM))
-    dataset = dataset or config.get("data", {}).get("name", base.data["name"])
+    system = system or config.get("system", DEFAULT_SYSTEM)
+    dataset = dataset or config.get("data", {}).get("name", recipe_of(system).data["name"])
     if dataset not in DATASETS:
         raise InputError.unknown("data set", dataset, DATASETS)
+    base = recipe_of(system, dataset)
     parser = ArgumentParser(prog=f"train.py {base.system}", description=describe(base.system), exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML of a recipe, as --print_config writes it.")
     parser.add_argument("--resume", help="Folder of an interrupted run to go on with.")
@@ -167,7 +174,9 @@ def examine(recipe: Recipe):
     """`(feature, steps in an epoch)`; every split is opened, so that bad data fails before anything is written."""
     clips = {split: dataset_of(recipe, split) for split in ("train", "validation", "test")}
     steps = math.ceil(int(clips["train"].cardinality()) / recipe.training.batch_size)
-    return feature_spec(clips["train"]), steps * (2 if recipe.training.reverse_input else 1)
+    frames = recipe.task.context_frames + recipe.task.horizon_frames
+    feature = feature_spec(clips["train"], **{**recipe.data, "num_frames": frames})
+    return feature, steps * (2 if recipe.training.reverse_input else 1)
 
 
 def build_model(recipe: Recipe, feature):
@@ -209,6 +218,7 @@ def fit(recipe: Recipe, model, feature, steps, run: pathlib.Path):
     features = {"features": [dataclasses.asdict(feature)], "horizon_frames": recipe.task.horizon_frames}
     (run / "features.json").write_text(json.dumps(features, indent=1) + "\n")
     compile_model(model, training, steps)
+    weight = forecast_weight(training)
     checkpoint = Checkpoint(run / "checkpoint")
     first_epoch = checkpoint.restore(model)
     if first_epoch == training.epochs:
@@ -219,7 +229,11 @@ def fit(recipe: Recipe, model, feature, steps, run: pathlib.Path):
         epochs=training.epochs,
         steps_per_epoch=steps,
         validation_data=batches_of(recipe, feature, "validation"),
-        callbacks=[*progress_callbacks(run, first_epoch), checkpoint],
+        callbacks=[
+            *([] if weight is None else [LogWeight(weight, steps)]),
+            *progress_callbacks(run, first_epoch),
+            checkpoint,
+        ],
         shuffle=False,  # the data set has its own order
         verbose=1 if sys.stdout.isatty() else 2,
     )
@@ -236,8 +250,14 @@ def dataset_of(recipe: Recipe, split, **options):
 
 def batches_of(recipe: Recipe, feature, split):
     """Validation or test batches, in order."""
-    batches = forecast_batches(dataset_of(recipe, split), feature, recipe.task, recipe.training.batch_size)
+    clips, labelled = dataset_of(recipe, split), is_classifier(recipe)
+    batches = forecast_batches(clips, feature, recipe.task, recipe.training.batch_size, labelled=labelled)
     return with_other_targets(batches, recipe.training)
+
+
+def is_classifier(recipe: Recipe):
+    """Whether the system's model also returns `logits`: its builder then takes `classes`."""
+    return "classes" in inspect.signature(recipe.builder).parameters
 
 
 def with_other_targets(batches, training: Training):
@@ -254,12 +274,26 @@ def training_batches(recipe: Recipe, feature, first_epoch, steps):
     def one_epoch(epoch):
         clips = dataset_of(recipe, "train", epoch=epoch)
         window_seed = tf.cast(training.seed, tf.int64) * 1_000_003 + epoch
-        return forecast_batches(clips, feature, task, training.batch_size, window_seed, training.reverse_input)
+        options = {"reverse_input": training.reverse_input, "labelled": is_classifier(recipe)}
+        return forecast_batches(clips, feature, task, training.batch_size, window_seed, **options)
 
+    one_epoch = tf.autograph.experimental.do_not_convert(one_epoch)  # it reads files
     batches = tf.data.Dataset.range(first_epoch, training.epochs).flat_map(one_epoch)
     left = (training.epochs - first_epoch) * steps
     batches = add_rollout(batches, make_policy(training.rollout), task, first_epoch * steps, left, training.seed)
-    return with_other_targets(batches, training).prefetch(tf.data.AUTOTUNE)
+    batches = with_other_targets(batches, training)
+    if (weight := forecast_weight(training)) is not None:
+        batches = add_forecast_weight(batches, weight, first_epoch * steps, left)
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def forecast_weight(training: Training):
+    """The schedule of the weight of the losses on frames, None where it is always 1."""
+    if (training.forecast_weight, training.forecast_weight_decay) == (1.0, 0.0):
+        return None
+    return LinearlyDecayedWeight(
+        training.forecast_weight, training.forecast_weight_decay, training.forecast_weight_floor
+    )
 
 
 def compile_model(model, training: Training, steps):
@@ -279,8 +313,12 @@ def compile_model(model, training: Training, steps):
     if training.decoupling_weight:
         losses["decoupling"] = "mae"  # of a term that is never negative, against 0
         weights["decoupling"] = training.decoupling_weight
+    metrics = {}
+    if hasattr(model, "classes"):
+        losses["logits"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        weights["logits"], metrics["logits"] = 1.0, "accuracy"
     optimizer = keras.optimizers.Adam(rate, global_clipnorm=training.clip_norm or None)
-    model.compile(optimizer, loss=losses, loss_weights=weights)
+    model.compile(optimizer, loss=losses, loss_weights=weights, metrics=metrics)
 
 
 # Results

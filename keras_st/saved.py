@@ -42,12 +42,25 @@ class SavedForecaster:
         self.path, self._run, self.feature, self.recipe = path, run, feature, recipe
         self.horizon_frames, self._horizon_is_fixed = horizon_frames, horizon_is_fixed
 
+    @property
+    def is_video(self):
+        """Whether the clips are 8-bit video; else they are fields, in a unit of their own."""
+        return self.feature.dtype == "uint8"
+
     def scale(self, clip):
-        """A clip in the feature's own range as float32 0..1, checked: dtype, rank, channels, range, finite."""
+        """A clip in the feature's own range as float32 0..1, checked: dtype, rank, channels, range, finite.
+
+        Fields, in the feature's unit, may leave the range that training saw, and then 0..1.
+        """
         clip = np.asarray(clip)
         channels = self.feature.shape[-1]
         if clip.ndim not in (4, 5) or clip.shape[-1] != channels or 0 in clip.shape:
             raise InputError(f"A clip must be (T, H, W, {channels}), or a batch of them. Received: shape={clip.shape}")
+        if not self.is_video:
+            if clip.dtype.kind not in "uif" or not np.isfinite(clip).all():
+                raise InputError(f"A clip must hold finite numbers. Received: dtype={clip.dtype}")
+            low, high = self.feature.value_range
+            return ((clip - low) / (high - low)).astype("float32")
         if clip.dtype == np.uint8:
             return clip.astype("float32") / 255.0
         if clip.dtype not in (np.float32, np.float64, np.float16):
@@ -66,7 +79,19 @@ class SavedForecaster:
             horizon: int or None. Frames to forecast; a served folder has its own fixed horizon.
             batch_size: clips at a time.
 
-        Returns: float32 0..1, (horizon, H, W, C), with a batch axis where the clip has one.
+        Returns: float32 (horizon, H, W, C), with a batch axis where the clip has one; video 0..1, fields in their unit.
+        """
+        clips = self.scale(clip)
+        frames = self.outputs(clips if clips.ndim == 5 else clips[None], horizon, batch_size)["frames"]
+        if not self.is_video:
+            low, high = self.feature.value_range
+            frames = low + (high - low) * frames
+        return frames if clips.ndim == 5 else frames[0]
+
+    def outputs(self, clips, horizon=None, batch_size=32):
+        """Everything the model returns for scaled clips, float32 0..1 (B, T, H, W, C): dict of arrays.
+
+        `frames` of video are clipped to 0..1.
         """
         horizon = self.horizon_frames if horizon is None else horizon
         if horizon < 1:
@@ -75,15 +100,14 @@ class SavedForecaster:
             raise InputError(
                 f"{self.path} was exported with a horizon of {self.horizon_frames}. Received: horizon={horizon}"
             )
-        clips = self.scale(clip)
-        single = clips.ndim == 4
-        clips = clips[None] if single else clips
         try:
             parts = [self._run(clips[n : n + batch_size], horizon) for n in range(0, len(clips), batch_size)]
         except ValueError as error:  # the model's own word on sizes it cannot take
             raise InputError(_own_words(error)) from error
-        frames = np.clip(np.concatenate(parts), 0.0, 1.0)
-        return frames[0] if single else frames
+        outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        if self.is_video:
+            outputs["frames"] = np.clip(outputs["frames"], 0.0, 1.0)
+        return outputs
 
 
 def _first_line(error):
@@ -113,7 +137,8 @@ def _from_keras(file):
     )
 
     def run(clips, horizon):
-        return np.asarray(keras.ops.convert_to_numpy(model({"video": clips}, horizon_frames=horizon)["frames"]))
+        outputs = model({"video": clips}, horizon_frames=horizon)
+        return {name: np.asarray(keras.ops.convert_to_numpy(x)) for name, x in outputs.items()}
 
     return SavedForecaster(file, run, feature, _read_recipe(folder / "recipe.yaml"), model.horizon_frames, False)
 
@@ -121,9 +146,9 @@ def _from_keras(file):
 def _from_served(folder):
     import keras_st.serving.load as served
 
-    run, horizon = served.forecaster(folder)
     extra = folder / "assets.extra"
     feature = _read_feature(extra / "features.json")
+    run, horizon = served.forecaster(folder, feature)
     return SavedForecaster(folder, run, feature, _read_recipe(extra / "recipe.yaml"), horizon, True)
 
 

@@ -100,6 +100,9 @@ class Training:
         warmup_fraction: share of the steps in which the rate rises.
         clip_norm: largest global norm of the gradient, 0 for none.
         loss: name in `keras_st.training.losses.LOSSES`.
+        forecast_weight: weight of the losses on frames beside a classifier's, at step 0 (E3D-LSTM's lambda(0)).
+        forecast_weight_decay: its fall per optimizer step (epsilon).
+        forecast_weight_floor: its smallest value (eta), 0 or more.
         context_loss_weight: weight of the one-step predictions inside the context, 0 for none.
         decoupling_weight: weight of the model's decoupling term (PredRNN-V2: 0.1), 0 for none.
         reverse_input: every batch is followed by itself reversed in time, a step of its own (PredRNN).
@@ -112,7 +115,10 @@ class Training:
     learning_rate: float = 1e-3
     warmup_fraction: float = 0.05
     clip_norm: float = 0.0
-    loss: Literal["mse", "l1_l2", "binary_crossentropy"] = "mse"
+    loss: Literal["mse", "l1_l2", "l1_l2_sum", "binary_crossentropy"] = "mse"
+    forecast_weight: float = 1.0
+    forecast_weight_decay: float = 0.0
+    forecast_weight_floor: float = 0.0
     context_loss_weight: float = 0.0
     decoupling_weight: float = 0.0
     reverse_input: bool = False
@@ -122,6 +128,8 @@ class Training:
     def __post_init__(self):
         _at_least(self, 1, "epochs", "batch_size")
         _at_least(self, 0, "warmup_fraction", "clip_norm", "context_loss_weight", "decoupling_weight", "seed")
+        _at_least(self, 0, "forecast_weight_decay", "forecast_weight_floor")
+        _at_least(self, self.forecast_weight_floor, "forecast_weight")
         if self.warmup_fraction > 1:
             raise InputError(f"`warmup_fraction` must be at most 1. Received: warmup_fraction={self.warmup_fraction}")
         if not self.learning_rate > 0:

@@ -84,6 +84,26 @@ def training_curves(history):
     return figure
 
 
+def confusion_matrix(counts, classes=None):
+    """Counts (classes, classes), rows true, columns predicted."""
+    counts = np.asarray(counts)
+    names = [str(n) for n in range(len(counts))] if classes is None else classes
+    side = max(3.0, 0.35 * len(counts) + 1.5)
+    figure = _figure(side, side)
+    axes = figure.add_subplot()
+    axes.imshow(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
+    if len(counts) <= 20:
+        for (row, column), count in np.ndenumerate(counts):
+            dark = count > 0.5 * max(counts[row].sum(), 1)
+            axes.text(column, row, count, ha="center", va="center", fontsize=7, color="white" if dark else "black")
+    axes.set_xticks(range(len(names)), names, fontsize=7, rotation=90)
+    axes.set_yticks(range(len(names)), names, fontsize=7)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    figure.tight_layout()
+    return figure
+
+
 def save_gif(path, context, forecast, truth=None, frames_per_second=5, least_height=160):
     """Animated GIF: truth (or context) on the left, context then forecast on the right."""
     from PIL import Image

@@ -9,13 +9,25 @@ import tensorflow as tf
 
 from keras_st.specs import VIDEO, FeatureSpec, InputError
 from pipelines import records
+from pipelines.datasets import crowd_flow as crowd_flow_module
+from pipelines.datasets.copy_task import copy_task
+from pipelines.datasets.crowd_flow import crowd_flow
+from pipelines.datasets.kth import kth
 from pipelines.datasets.moving_mnist import moving_mnist
+from pipelines.datasets.moving_shapes import moving_shapes
 
 # name -> function(split, *, epoch, **options) -> tf.data.Dataset of dicts (design: element contract)
 DATASETS: dict[str, Callable[..., tf.data.Dataset]] = {
+    "copy_task": copy_task,
+    "crowd_flow": crowd_flow,
+    "kth": kth,
     "moving_mnist": moving_mnist,
+    "moving_shapes": moving_shapes,
     "records": records.read_dataset,
 }
+
+# name -> function(**options) -> FeatureSpec of `video`, where its dtype does not tell the range
+FEATURES: dict[str, Callable[..., FeatureSpec]] = {"crowd_flow": crowd_flow_module.feature}
 
 
 def list_datasets() -> list[str]:
@@ -38,15 +50,26 @@ def make_dataset(name: str, split: str, **options) -> tf.data.Dataset:
     for option in options:
         if option not in known:
             raise InputError.unknown(f"option of {name}", option, list(known)[1:])
-    if options.get("root"):
-        options["root"] = os.path.expanduser(os.path.expandvars(options["root"]))
-        if "$" in options["root"]:
-            raise InputError(f"`root` names a variable that is not set. Received: root={options['root']}")
-    return DATASETS[name](split, **options)
+    return DATASETS[name](split, **_with_root(options))
 
 
-def feature_spec(dataset: tf.data.Dataset) -> FeatureSpec:
-    """The spec of `video` in the elements of a data set; uint8 video spans 0..255, float video 0..1."""
+def _with_root(options):
+    """Options with the variables in `root` resolved."""
+    if not options.get("root"):
+        return options
+    root = os.path.expanduser(os.path.expandvars(options["root"]))
+    if "$" in root:
+        raise InputError(f"`root` names a variable that is not set. Received: root={root}")
+    return {**options, "root": root}
+
+
+def feature_spec(dataset: tf.data.Dataset, name: str | None = None, **options) -> FeatureSpec:
+    """The spec of `video` in the elements of a data set; uint8 video spans 0..255, float video 0..1.
+
+    With the `name` and `options` it was made with, what that data set knows better (its unit and largest value).
+    """
+    if name in FEATURES:
+        return FEATURES[name](**_with_root(options))
     video = dataset.element_spec["video"]
     value_range = (0.0, 255.0) if video.dtype == tf.uint8 else (0.0, 1.0)
     shape = tuple(video.shape.as_list())

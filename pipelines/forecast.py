@@ -7,7 +7,13 @@ from keras_st.specs import FeatureSpec, ForecastTask, InputError
 
 
 def forecast_batches(
-    dataset, spec: FeatureSpec, task: ForecastTask, batch_size: int, window_seed=None, reverse_input=False
+    dataset,
+    spec: FeatureSpec,
+    task: ForecastTask,
+    batch_size: int,
+    window_seed=None,
+    reverse_input=False,
+    labelled=False,
 ):
     """Batches `(inputs, targets)` of a data set of clips, values scaled to 0..1.
 
@@ -15,9 +21,11 @@ def forecast_batches(
 
     Clips longer than context + horizon are cut: the first frames, or with `window_seed` (int or scalar tensor) a
     window at a random start, the same for the same seed. Shorter clips raise. With `reverse_input` every batch is
-    followed by itself reversed in time.
+    followed by itself reversed in time. With `labelled` the targets also hold `logits`, the clips' labels (B,).
     """
     total = task.context_frames + task.horizon_frames
+    if labelled and "label" not in dataset.element_spec:
+        raise InputError(f"A classifier needs clips with a label. Received: {sorted(dataset.element_spec)}")
     known = dataset.element_spec["video"].shape[0]
     if known is not None and known < total:
         raise InputError(f"Clips must hold at least {total} frames (context + horizon). Received: {known} frames")
@@ -33,18 +41,20 @@ def forecast_batches(
             if window_seed is not None and known != total:
                 seed = tf.stack([tf.cast(window_seed, tf.int64), index])
                 start = tf.random.stateless_uniform([], seed, 0, length - total + 1, tf.int32)
-            return tf.ensure_shape(video[start : start + total], (total, *video.shape[1:]))
+            video = tf.ensure_shape(video[start : start + total], (total, *video.shape[1:]))
+        return (video, element["label"]) if labelled else (video,)
 
-    def scale(video):
+    def scale(video, *label):
         low, high = spec.value_range or (0.0, 1.0)
         video = (tf.cast(video, tf.float32) - low) / (high - low)
-        return {"video": video[:, : task.context_frames]}, {"frames": video[:, task.context_frames :]}
+        targets = {"frames": video[:, task.context_frames :], **({"logits": label[0]} if label else {})}
+        return {"video": video[:, : task.context_frames]}, targets
 
     clips = dataset.enumerate().map(cut, num_parallel_calls=tf.data.AUTOTUNE)
     batches = clips.batch(batch_size)
     if reverse_input:
         one = tf.data.Dataset.from_tensors
-        batches = batches.flat_map(lambda video: one(video).concatenate(one(tf.reverse(video, [1]))))
+        batches = batches.flat_map(lambda *b: one(b).concatenate(one((tf.reverse(b[0], [1]), *b[1:]))))
     return batches.map(scale, num_parallel_calls=tf.data.AUTOTUNE)
 
 
@@ -76,6 +86,21 @@ def add_rollout(batches, policy, task: ForecastTask, first_step: int, num_steps:
 
     steps = tf.data.Dataset.zip((batches, tf.data.Dataset.from_tensor_slices(rates)))
     return steps.enumerate().map(lambda step, both: add(step, *both), num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def add_forecast_weight(batches, weight, first_step: int, num_steps: int):
+    """Adds sample weights: `weight(step)` for the frames at each optimizer step, 1 for other targets.
+
+    `weight` takes an array of steps; like the flags, it is a function of the step alone, on every backend.
+    """
+    weights = np.asarray(weight(np.arange(first_step, first_step + num_steps)), "float32")
+
+    def add(batch, weight):
+        inputs, targets = batch
+        ones = {k: tf.ones([tf.shape(y)[0], *[1] * max(y.shape.rank - 2, 0)]) for k, y in targets.items()}
+        return inputs, targets, {name: w * weight if name.endswith("frames") else w for name, w in ones.items()}
+
+    return tf.data.Dataset.zip((batches, tf.data.Dataset.from_tensor_slices(weights))).map(add)
 
 
 def add_context_targets(batches):

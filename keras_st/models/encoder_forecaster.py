@@ -135,6 +135,8 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
         if forecaster == "unconditioned" and stack.independent_levels:
             self.forecaster_layers = [SpatialRNN(cell, return_sequences=True) for cell in self.forecaster_stack.cells]
 
+    observes = 0  # how many tensors `observe` keeps
+
     @property
     def input_names(self):
         """Names of the inputs this form reads."""
@@ -185,22 +187,24 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
             _check_steps("future_flags", flags, horizon - 1)
             _check_steps("future", inputs["future"], horizon)
             future = self._fold(inputs["future"])[:, : horizon - 1]
-        if "context_flags" in inputs:
-            seen, states = self._read_with_flags(video, inputs["context_flags"], training)
+        observed = []
+        if "context_flags" in inputs or self.observes:
+            (seen, *observed), states = self._read_step_by_step(video, inputs.get("context_flags"), training)
         else:
             seen, states = self._read(video, training)
         if self.forecaster_layers:
             frames = self._run_unfed(video, states, horizon, training)
         elif self.forecaster == "unconditioned":
-            frames, states = self._feed_back(video[:, -1], states, None, None, horizon, training)
+            (frames,), states = self._feed_back(video[:, -1], states, None, None, horizon, training)
         elif self.forecaster == "conditioned":
             if flags is not None:  # the first step reads the last observed frame whatever the flags say
                 flags, future = _prepend_zeros(flags), _prepend_zeros(future)
-            frames, states = self._feed_back(video[:, -1], states, future, flags, horizon, training)
+            (frames,), states = self._feed_back(video[:, -1], states, future, flags, horizon, training)
         else:
-            frames, states = self._feed_back(seen[:, -1], states, future, flags, horizon - 1, training)
+            (frames, *more), states = self._feed_back(seen[:, -1], states, future, flags, horizon - 1, training)
             frames = ops.concatenate([seen[:, -1:], frames], axis=1)
-        outputs = {"frames": self._unfold(frames)}
+            observed = [ops.concatenate(parts, axis=1) for parts in zip(observed, more)]
+        outputs = {"frames": self._unfold(frames), **self.outputs_of(observed, training)}
         if self.predict_context:
             outputs["context_frames"] = self._unfold(seen[:, :-1])
         if self.decoupling:
@@ -222,10 +226,19 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
             return None, states
         return self._decode(hidden if self.predict_context else self._hidden(states)), states
 
-    def _read_with_flags(self, video, flags, training):
-        """The context step by step, so that a step may read a prediction in place of its frame."""
+    def observe(self, states):
+        """What a subclass keeps of every step's states beside the frame: a list of (B, ...); see `outputs_of`."""
+        return []
+
+    def outputs_of(self, observed, training):
+        """A subclass's further outputs, from what `observe` kept of all steps (B, T - 1 + S, ...)."""
+        return {}
+
+    def _read_step_by_step(self, video, flags, training):
+        """The context in the loop of the forecast, so that a step may read a prediction in place of its frame."""
         batch, length, *spatial = ops.shape(video)[:-1]
         states = self.forecaster_stack.get_initial_state(batch, tuple(spatial))
+        flags = ops.ones((batch, length - 1), dtype=video.dtype) if flags is None else flags
         truth, flags = _prepend_zeros(video[:, 1:]), _prepend_zeros(flags)
         return self._feed_back(video[:, 0], states, truth, flags, length, training)
 
@@ -243,7 +256,8 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
         """`length` steps, each reading the last prediction, or the truth where its flag is 1; nothing if unconditioned.
 
         prediction (B, h, w, P); truth (B, length, h, w, P) and flags (B, length), or both None.
-        Returns the predictions (B, length, h, w, P) and the last states.
+        Returns `[predictions (B, length, h, w, P), *what observe kept of each step (B, length, ...)]` and the last
+        states.
         """
         stack = self.forecaster_stack
         width = 0 if self.forecaster == "unconditioned" else None
@@ -261,12 +275,13 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
             x = stack.project_sequence(frame[None, ..., :width], noise)[0]
             _, states = stack.step(x, states, noise)
             frame = self._decode(self._hidden(states))[:, 0]
-            return [frame, *states], [frame]
+            return [frame, *states], [frame, *self.observe(states)]
 
-        if length == 0:
-            return prediction[:, None][:, :0], states
-        (_, *states), frames = scan(step, [prediction, *states], xs, length, [self.compute_dtype])
-        return ops.swapaxes(frames[0], 0, 1), states
+        if isinstance(length, int) and length == 0:
+            return [x[:, None][:, :0] for x in (prediction, *self.observe(states))], states
+        dtypes = [self.compute_dtype] * (1 + self.observes)
+        (_, *states), kept = scan(step, [prediction, *states], xs, length, dtypes)
+        return [ops.swapaxes(x, 0, 1) for x in kept], states
 
     def _hidden(self, states):
         """Every level's hidden state, the first of its own, as a sequence of one step."""

@@ -83,9 +83,7 @@ def attend_in_chunks(q, k, valid=None):
                 q, g, along = rows
                 p = weights(q, k_transposed, bias)
                 ds = p * (ops.matmul(g, k_transposed) - along)
-                both = ops.matmul(
-                    ops.swapaxes(ops.concatenate([ds, p], axis=1), 1, 2), ops.concatenate([q, g], axis=1)
-                )
+                both = ops.matmul(ops.swapaxes(ops.concatenate([ds, p], axis=1), 1, 2), ops.concatenate([q, g], axis=1))
                 return [carry[0] + both], [ops.matmul(ds, k)]
 
             along = ops.sum(g * seen, axis=-1, keepdims=True)

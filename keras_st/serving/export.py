@@ -19,7 +19,8 @@ def export(model, base_dir, recipe=None, horizon=None, feature=None):
     Signatures, both with dynamic batch, time, height and width:
         serving_default: `video` in the dtype and range of the feature spec (uint8 0..255 for 8-bit video)
         serving_float:   `video` float32 0..1 (uint8 models only)
-    Output: `frames` float32 (B, horizon, H, W, C) in 0..1. The number of context frames is free, the horizon fixed.
+    Outputs: `frames` float32 (B, horizon, H, W, C), of video in 0..1, of fields in their unit; of a classifier also
+    `logits` and `probabilities` (B, classes). The number of context frames is free, the horizon fixed.
 
     The folder is written aside and renamed when whole. `assets.extra/` holds `recipe.yaml` and `features.json`.
 
@@ -58,8 +59,15 @@ def _write_saved_model(model, folder, feature: FeatureSpec, horizon):
     low, high = feature.value_range or (0.0, 1.0)
 
     def forecast(video):
-        frames = model({"video": video}, horizon_frames=horizon, training=False)["frames"]
-        return {"frames": tf.clip_by_value(frames, 0.0, 1.0)}
+        outputs = model({"video": video}, horizon_frames=horizon, training=False)
+        frames = outputs["frames"]
+        if feature.dtype == "uint8":
+            served = {"frames": tf.clip_by_value(frames, 0.0, 1.0)}
+        else:
+            served = {"frames": low + (high - low) * frames}
+        if "logits" in outputs:
+            served |= {"logits": outputs["logits"], "probabilities": tf.nn.softmax(outputs["logits"])}
+        return served
 
     def serving_default(video):
         return forecast((tf.cast(video, tf.float32) - low) / (high - low))

@@ -1,5 +1,6 @@
 """Published systems: a name, a recipe, a few lines that build the model."""
 
+import inspect
 from collections.abc import Callable
 
 import keras
@@ -12,14 +13,19 @@ from keras_st.systems.conv_lstm_variants import (
     hierarchical_conv_lstm,
     self_attention_conv_lstm,
 )
+from keras_st.systems.e3d_lstm import e3d_bottom, e3d_lstm, e3d_lstm_classifier, e3d_top
 from keras_st.systems.pred_rnn import pred_rnn
 from keras_st.systems.seq2seq import seq2seq_attention
 
-SYSTEMS: dict[str, Callable[[], Recipe]] = {
+SYSTEMS: dict[str, Callable[..., Recipe]] = {
     "conv_gru": conv_gru,
     "conv_lstm": conv_lstm,
     "deformable_conv_lstm": deformable_conv_lstm,
     "dilated_conv_lstm": dilated_conv_lstm,
+    "e3d_bottom": e3d_bottom,
+    "e3d_lstm": e3d_lstm,
+    "e3d_lstm_classifier": e3d_lstm_classifier,
+    "e3d_top": e3d_top,
     "fc_lstm": fc_lstm,
     "hierarchical_conv_lstm": hierarchical_conv_lstm,
     "pred_rnn": pred_rnn,
@@ -33,11 +39,15 @@ def list_systems() -> list[str]:
     return sorted(SYSTEMS)
 
 
-def recipe(name: str) -> Recipe:
-    """The recipe of a system by name. Raises InputError, with the nearest name, where there is none."""
+def recipe(name: str, dataset: str | None = None) -> Recipe:
+    """The recipe of a system by name; where it has a protocol of its own for `dataset`, that one.
+
+    Raises InputError, with the nearest name, where there is no such system.
+    """
     if name not in SYSTEMS:
         raise InputError.unknown("system", name, SYSTEMS)
-    return SYSTEMS[name]()
+    own = dataset is not None and "dataset" in inspect.signature(SYSTEMS[name]).parameters
+    return SYSTEMS[name](dataset) if own else SYSTEMS[name]()
 
 
 def build(name: str, tiny: bool = False, **model_overrides) -> keras.Model:

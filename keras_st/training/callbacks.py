@@ -48,6 +48,23 @@ class Checkpoint(keras.callbacks.Callback):
             _random_file(path).unlink()
 
 
+class LogWeight(keras.callbacks.Callback):
+    """Adds the weight of the losses on frames, a function of the step alone, to the logs: `forecast_weight`."""
+
+    def __init__(self, weight, steps_per_epoch):
+        super().__init__()
+        self.weight, self.steps_per_epoch, self.epoch = weight, steps_per_epoch, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        logs["forecast_weight"] = float(self.weight(self.epoch * self.steps_per_epoch + batch))
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["forecast_weight"] = float(self.weight((epoch + 1) * self.steps_per_epoch - 1))
+
+
 def _random_file(weights):
     return weights.with_name(weights.name.replace(".weights.h5", ".random.npz"))
 

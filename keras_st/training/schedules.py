@@ -67,6 +67,25 @@ class ReverseScheduledSampling(FreeRunning):
         return context, np.where(step < self.stop_step, fall, 0.0)
 
 
+class LinearlyDecayedWeight:
+    """lambda(i) = max(lambda0 - eps * i, eta): weight of an auxiliary loss at optimizer step i (E3D-LSTM).
+
+    The paper's values are not known, so there are no defaults. Args: lambda0: the largest weight, at step 0; eps: its
+    fall per step; eta: the smallest.
+    """
+
+    def __init__(self, lambda0, eps, eta):
+        if not (lambda0 >= eta >= 0 and eps >= 0):
+            raise ValueError(
+                "A weight falls from `lambda0` to `eta`, none below 0. "
+                f"Received: lambda0={lambda0}, eps={eps}, eta={eta}"
+            )
+        self.lambda0, self.eps, self.eta = lambda0, eps, eta
+
+    def __call__(self, step):
+        return np.maximum(self.lambda0 - self.eps * np.asarray(step, np.float64), self.eta)
+
+
 def make_policy(rollout):
     """The policy a `keras_st.specs.Rollout` describes."""
     if rollout.policy == "scheduled":

@@ -18,10 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_st.specs import InputError
-
-BLOCK = 32  # sequences drawn from one random seed; part of the definition of sequence `index`
-SPLITS = ("train", "validation", "test")
-TEST_SEED = -1  # the test set does not depend on `seed`, and no `seed` leads to it
+from pipelines.datasets.generated import BLOCK, check_options, generated
 
 
 def moving_mnist(
@@ -56,34 +53,23 @@ def moving_mnist(
     Raises:
         InputError: unknown split, sizes out of range, missing or truncated idx files.
     """
-    if split not in SPLITS:
-        raise InputError(f"`split` of moving_mnist must be one of {SPLITS}. Received: split={split!r}")
-    for name, value, least in (
-        ("frame_size", frame_size, 8),
-        ("num_digits", num_digits, 1),
-        ("num_frames", num_frames, 1),
-        ("num_sequences", num_sequences, 1),
-        ("num_test_sequences", num_test_sequences, 1),
-    ):
-        if value < least:
-            raise InputError(f"`{name}` of moving_mnist must be at least {least}. Received: {name}={value}")
+    least = {
+        "frame_size": (frame_size, 8),
+        "num_digits": (num_digits, 1),
+        "num_frames": (num_frames, 1),
+        "num_sequences": (num_sequences, 1),
+        "num_test_sequences": (num_test_sequences, 1),
+    }
+    check_options("moving_mnist", split, least)
     with tf.init_scope():  # once, also where the data set is made inside another one's graph
         digits = tf.constant(digit_images(split, root))[..., None]
         digits = tf.image.resize(digits, [round(frame_size * 14 / 32)] * 2, antialias=True)[..., 0]
         digits = tf.cast(tf.round(tf.clip_by_value(digits, 0, 255)), tf.uint8)
-    count = num_sequences if split == "train" else num_test_sequences
-    first = tf.cast(epoch, tf.int64) * count if split == "train" else tf.constant(0, tf.int64)
-    seed = TEST_SEED if split == "test" else 2 * seed + SPLITS.index(split)
 
-    def block(index):
-        videos = draw_block(digits, tf.stack([tf.cast(seed, tf.int64), index]), frame_size, num_digits, num_frames)
-        names = tf.strings.as_string(index * BLOCK + tf.range(BLOCK, dtype=tf.int64))
-        return {"video": videos, "id": tf.strings.join([f"moving_mnist/{split}/", names])}
+    def draw(pair):
+        return {"video": draw_block(digits, pair, frame_size, num_digits, num_frames)}
 
-    blocks = tf.data.Dataset.range(first // BLOCK, (first + count - 1) // BLOCK + 1)
-    blocks = blocks.map(block, num_parallel_calls=tf.data.AUTOTUNE)
-    sequences = blocks.unbatch().skip(first % BLOCK).take(count)
-    return sequences.apply(tf.data.experimental.assert_cardinality(count))
+    return generated("moving_mnist", split, draw, num_sequences, num_test_sequences, epoch, seed)
 
 
 def draw_block(digits, seed, frame_size, num_digits, num_frames):

@@ -32,9 +32,9 @@ class E3DLSTMCell(RecurrentConvCell):
 
     Gate order: kernel r, i, g, i', f' (or r'), g', o; recurrent_kernel r, i, g, o; memory_kernel i', f', g' (released:
     then m_m). Without recall there is no r.
-    Weights in order: kernel, recurrent_kernel, [bias], memory_kernel, output_kernel, fuse_kernel, [fuse_bias], released:
-    [hidden_bias, memory_bias, output_bias], then gain and bias of every normalisation. With k the kernel's volume, D
-    input channels and F filters: k F (7 D + 9 F) + 2 F^2 + 10 F, released k F (7 D + 10 F) + 2 F^2 + 50 F.
+    Weights in order: kernel, recurrent_kernel, [bias], memory_kernel, output_kernel, fuse_kernel, [fuse_bias, and
+    released: hidden_bias, memory_bias, output_bias], then gain and bias of every normalisation. With k the kernel's
+    volume, D input channels and F filters: k F (7 D + 9 F) + 2 F^2 + 10 F, released k F (7 D + 10 F) + 2 F^2 + 50 F.
 
     State:
         hidden: (B, T, H, W, F).
@@ -226,8 +226,7 @@ class E3DLSTMCell(RecurrentConvCell):
         slots = num_steps if self.recall_steps is None else self.recall_steps
         if not isinstance(slots, int):
             raise ValueError(
-                "`recall_steps=None` recalls all steps, so their number must be known. "
-                f"Received: num_steps={num_steps}"
+                f"`recall_steps=None` recalls all steps, so their number must be known. Received: num_steps={num_steps}"
             )
         first = ops.full((batch_size,), slots if self.empty_slots == "zeros" else 1, dtype="int32")
         history = ops.zeros((batch_size, slots, *ops.shape(h)[1:]), dtype=h.dtype)

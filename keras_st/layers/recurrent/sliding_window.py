@@ -118,6 +118,9 @@ class SlidingWindowStack(ZigZagStack):
         *lower, top = super().map_channels
         return [*lower, self.conv.filters if self.conv3d == "top" else top]
 
+    def top_mean(self, states):
+        return super().top_mean(self._own(states)[0])
+
     def hidden_maps(self, states):
         own, recent, _ = self._own(states)
         maps = super().hidden_maps(own)

@@ -54,6 +54,11 @@ class CellStack(ConfigFromArguments, layers.Layer):
         """Channels of every level's hidden map."""
         return [cell.filters for cell in self.cells]
 
+    def top_mean(self, states):
+        """The top level's hidden state, averaged over all positions: (B, filters)."""
+        hidden = self.split_states(states)[-1][0]
+        return ops.mean(hidden, axis=tuple(range(1, len(hidden.shape) - 1)))
+
     def with_cells(self, cells):
         """A stack of this kind with other cells."""
         own = {name: value for name, value in self.get_config().items() if name not in ("cells", "name")}
