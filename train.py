@@ -318,7 +318,7 @@ def compile_model(model, training: Training, steps):
         losses["logits"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         weights["logits"], metrics["logits"] = 1.0, "accuracy"
     optimizer = keras.optimizers.Adam(rate, global_clipnorm=training.clip_norm or None)
-    model.compile(optimizer, loss=losses, loss_weights=weights, metrics=metrics)
+    model.compile(optimizer, loss=losses, loss_weights=weights, metrics=metrics or None)
 
 
 # Results

@@ -74,7 +74,7 @@ def test_still_clips_and_broken_models_are_told_apart(tiny_run, tmp_path, monkey
     result = json.loads((out / "metrics.json").read_text())
     assert result["forecasts"]["last_frame"]["psnr"]["exact_frames"] == 6
     assert result["mse_below_best_trivial"] is None and "not comparable" in (out / "metrics.md").read_text()
-    monkeypatch.setattr(forecaster, "_run", lambda clips, horizon: np.full((2, 3, 16, 16, 1), np.nan))
+    monkeypatch.setattr(forecaster, "_run", lambda clips, horizon: {"frames": np.full((2, 3, 16, 16, 1), np.nan)})
     with pytest.raises(InputError, match="not finite"):
         evaluate.score(forecaster, tmp_path / "broken")
     assert not (tmp_path / "broken").exists()

@@ -149,6 +149,8 @@ SHARED = "--model.forecaster=shared "
 SCHEDULED = SHARED + "--training.rollout.policy=scheduled "
 REVERSE = SHARED + "--training.rollout.policy=reverse --training.rollout.stop_step=2 "
 LEVELS = "--model.filters=[4,4]"
+E3D = "e3d_lstm --model.kernel_size=[2,3,3]"
+CLASSIFIER = "e3d_lstm_classifier --model.kernel_size=[2,3,3]"
 ADDITIVE = "seq2seq_attention --model.score=additive"
 EFFECTS = [  # (options of both runs, what is compared with them, options changed, what must differ)
     ("", "", "--data.frame_size=24", "data"),
@@ -201,6 +203,29 @@ EFFECTS = [  # (options of both runs, what is compared with them, options change
     ("seq2seq_attention", "", "--model.attention_scale=true", "weights"),
     (ADDITIVE + " --model.attention_units=3", "", "--model.attention_units=5", "weights"),
     ("fc_lstm --model.frame_size=16", "", "--model.filters=[6]", "weights"),
+    (E3D, "", "--model.kernel_size=[1,3,3]", "weights"),
+    (E3D, "", "--model.window=3", "weights"),
+    (E3D, "", "--model.window_stride=2", "weights"),
+    (E3D, "", "--model.recall_steps=1", "weights"),
+    (E3D, "", "--model.recall_steps=null", "weights"),
+    (E3D, "", "--model.variant=released", "weights"),
+    (E3D, "", "--model.update_memory=false", "weights"),
+    (E3D, "", "--model.eidetic_memory=true", "weights"),
+    (E3D, "", "--model.empty_slots=zeros", "weights"),
+    (E3D, "", "--model.norm=false", "weights"),
+    (E3D, "", "--model.gate_norm=true", "weights"),
+    (E3D, "", "--model.norm_epsilon=0.1", "weights"),
+    (E3D, "", "--training.loss=l1_l2_sum", "weights"),
+    ("e3d_bottom", "", "--model.conv3d=top", "weights"),
+    ("e3d_top", "", "--model.window=3", "weights"),
+    (CLASSIFIER, "", "--model.classes=7", "weights"),
+    (CLASSIFIER, "", "--model.pool=concat", "weights"),
+    (CLASSIFIER, "", "--model.head_dropout=0.5", "weights"),
+    (CLASSIFIER, "", "--training.forecast_weight=2", "weights"),
+    (CLASSIFIER + " --training.forecast_weight_floor=0", "", "--training.forecast_weight_decay=9", "weights"),
+    (CLASSIFIER + " --training.forecast_weight_decay=99", "", "--training.forecast_weight_floor=0.5", "weights"),
+    (CLASSIFIER, "", "--data.noise=0.1", "data"),
+    ("conv_lstm --data.name=copy_task --task.context_frames=6", "", "--data.num_digits=2", "data"),
 ]
 NO_EFFECT_ON_FIT = {"--data.name", "--system", "--config", "--print_config", "--resume", "--runs", "--saved_models"}
 
@@ -212,8 +237,8 @@ def trace(words):
     model = train.build_model(recipe, feature)
     train.compile_model(model, recipe.training, steps)
     batches = list(train.training_batches(recipe, feature, 0, steps))
-    for inputs, targets in batches:
-        model.train_on_batch(inputs, targets)
+    for batch in batches:
+        model.train_on_batch(*batch)
     test = list(train.batches_of(recipe, feature, "test"))
     frames = np.concatenate([model(inputs)["frames"] for inputs, _ in test])
     return {"data": [batches[0][0]["video"].numpy()], "weights": model.get_weights(), "scores": [frames]}
@@ -241,7 +266,9 @@ def test_every_option_has_an_effect(common, base, changed, what, traces, request
     if "KERAS_ST_DATA" in changed:
         request.getfixturevalue("mnist_folder")
     system = [word for word in common.split()[:1] if not word.startswith("--")]  # none: the default one
-    words = [*system, *TINY, *common.split()[len(system) :]]
+    shapes = "classifier" in system[0] if system else False  # moving_shapes has no digits to set
+    tiny = [word for word in TINY if not (shapes and "num_digits" in word)]
+    words = [*system, *tiny, *common.split()[len(system) :]]
     before = traces([*words, *base.split()])
     after = trace([*words, *changed.split()])
     assert differs(after[what], before[what])
@@ -268,6 +295,68 @@ def test_config_files_and_overrides(tmp_path, capsys):
         and recipe.training.batch_size == 2
         and recipe.data["frame_size"] == 16
     )
+
+
+def test_a_recipe_follows_its_data_set():
+    """E3D-LSTM has a protocol for each of its data sets; what is given on the command line wins."""
+    flow, _ = train.parse(["e3d_lstm", "--data.name=crowd_flow", "--data.root=somewhere", "--model.patch=2"])
+    kth, _ = train.parse(["e3d_lstm", "--data.name=kth"])
+    assert (flow.task.context_frames, flow.task.horizon_frames, flow.model["patch"]) == (4, 4, 2)
+    assert (kth.task.horizon_frames, kth.model["patch"], kth.training.rollout.policy) == (20, 8, "scheduled")
+    assert train.load_recipe(flow.as_dict()) == flow
+
+
+def test_a_field_is_trained_scored_and_served_in_its_own_unit(tmp_path):
+    """City flow grids: float counts, range of the training part; run folder and served folder agree."""
+    rng = np.random.default_rng(0)
+    time = np.datetime64("2020-01-01T00:00:00") + np.arange(100) * np.timedelta64(3600, "s")
+    flow = rng.integers(0, 40, (100, 8, 12, 2)).astype("uint16")
+    flow[-1] = 100  # more than training ever saw
+    np.savez(tmp_path / "city.npz", flow=flow, time=time)
+    words = ["e3d_lstm", "--data.name=crowd_flow", f"--data.root={tmp_path}", "--data.file=city.npz"]
+    words += ["--model.filters=[3]", "--model.kernel_size=[2,3,3]", "--training.epochs=1"]
+    train.main([*words, f"--runs={tmp_path / 'runs'}", f"--saved_models={tmp_path / 'served'}"])
+    (run,) = (tmp_path / "runs" / "e3d_lstm").iterdir()
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["value_range"] == [0.0, 39.0] and metrics["unit"] == "counts a slot" and metrics["sequences"] == 13
+    clip = flow[-8:-4]
+    frames = saved.load(run).predict(clip)
+    assert frames.shape == (4, 8, 12, 2) and np.abs(frames).max() > 1.5  # counts, not 0..1
+    served = saved.load(tmp_path / "served" / "e3d_lstm" / "1")
+    np.testing.assert_allclose(served.predict(clip.astype("float32")), frames, rtol=1e-4, atol=1e-3)
+    assert np.isfinite(saved.load(run).predict(flow[-4:])).all()
+    with pytest.raises(InputError, match="finite"):
+        served.predict(np.full((4, 8, 12, 2), np.nan))
+
+
+def test_a_classifier_is_trained_scored_and_served(tmp_path):
+    """Early recognition: accuracy and confusion beside the forecast's scores; the weight of the forecast is logged."""
+    import tensorflow as tf
+
+    words = ["e3d_lstm_classifier", "--data.frame_size=16", "--data.num_sequences=8", "--data.num_test_sequences=12"]
+    words += ["--task.context_frames=4", "--task.horizon_frames=3", "--training.batch_size=4", "--training.epochs=2"]
+    words += ["--model.filters=[4]", "--training.forecast_weight=3", "--training.forecast_weight_decay=0.5"]
+    train.main([*words, f"--runs={tmp_path / 'runs'}", f"--saved_models={tmp_path / 'served'}"])
+    (run,) = (tmp_path / "runs" / "e3d_lstm_classifier").iterdir()
+    metrics = json.loads((run / "metrics.json").read_text())["classification"]
+    assert np.sum(metrics["confusion"]) == 12 and metrics["accuracy"] == np.trace(metrics["confusion"]) / 12
+    assert (run / "evaluation" / "1" / "confusion.png").exists()
+    assert "Accuracy" in (run / "evaluation" / "1" / "metrics.md").read_text()
+    history = list(csv.DictReader((run / "history.csv").open()))
+    assert [float(row["forecast_weight"]) for row in history] == [2.5, 1.5]  # of steps 1 and 3
+    clip = np.random.default_rng(0).integers(0, 256, (3, 5, 16, 16, 1), np.uint8)
+    outputs = saved.load(run).outputs(clip / np.float32(255))
+    served = tf.saved_model.load(tmp_path / "served" / "e3d_lstm_classifier" / "1")
+    answers = served.signatures["serving_default"](video=tf.constant(clip))
+    assert set(answers) == {"frames", "logits", "probabilities"}
+    np.testing.assert_allclose(answers["logits"], outputs["logits"], atol=1e-5)
+    np.testing.assert_allclose(answers["probabilities"].numpy().sum(1), 1, atol=1e-6)
+
+
+def test_a_classifier_needs_labels():
+    with pytest.raises(InputError, match="label"):
+        recipe, _ = train.parse(["e3d_lstm_classifier", "--data.name=moving_mnist", *TINY])
+        train.batches_of(recipe, train.examine(recipe)[0], "test")
 
 
 def test_records_can_be_trained_on(tmp_path):
@@ -313,6 +402,11 @@ BAD = {
     "--training.rollout.policy=teacher": "policy=teacher",
     "--training.rollout.start_rate=-1": "start_rate=-1",
     "--training.decoupling_weight=0.1": "model.decoupling=true",
+    "--training.forecast_weight=-1": "forecast_weight=-1",
+    "--training.forecast_weight_floor=2": "forecast_weight=1.0",
+    "--data.name=crowd_flow": "nyc_bike_2014.npz",
+    "--data.name=kth": "root",
+    "--data.name=copy_task": "context twice the horizon",
 }
 
 

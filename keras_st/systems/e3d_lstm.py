@@ -195,7 +195,7 @@ def e3d_bottom() -> Recipe:
 
     Built from the paper's figure and words; its numbers are not available. Ours: docs/results.
     """
-    return _recipe("e3d_bottom", build_e3d_baseline, {"kernel_size": 3, "conv3d": "bottom"})
+    return _recipe("e3d_bottom", build_e3d_baseline, {"kernel_size": 3, "conv3d": "bottom"}, (16, 16))
 
 
 def e3d_top() -> Recipe:
@@ -203,7 +203,7 @@ def e3d_top() -> Recipe:
 
     Built from the paper's figure and words; its numbers are not available. Ours: docs/results.
     """
-    return _recipe("e3d_top", build_e3d_baseline, {"kernel_size": 3, "conv3d": "top"})
+    return _recipe("e3d_top", build_e3d_baseline, {"kernel_size": 3, "conv3d": "top"}, (16, 16))
 
 
 def e3d_lstm_classifier() -> Recipe:
@@ -226,7 +226,7 @@ def e3d_lstm_classifier() -> Recipe:
     )
 
 
-def _recipe(system, builder, model):
+def _recipe(system, builder, model, small_filters=(4, 4)):
     model = {"filters": (32, 32), "patch": 4, **model}
-    small = {"filters": (4, 4), "patch": 4}
+    small = {"filters": small_filters, "patch": 4}
     return digits_recipe(system, builder, model, small, loss="l1_l2", context_loss_weight=0.9)

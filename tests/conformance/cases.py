@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_st import layers
-from keras_st.models import encoder_forecaster
+from keras_st.models import encoder_forecaster, forecast_classifier
 
 B, T, H, W, C = 2, 4, 6, 8, 2
 
@@ -51,6 +51,21 @@ def st_lstm(f=3, k=3, **kwargs):
     return layers.STLSTMCell(2, f, k, **kwargs)
 
 
+def e3d(f=3, **kwargs):
+    return layers.E3DLSTMCell(f, (2, 3, 3), recall_steps=3, **kwargs)
+
+
+def windows(conv3d="inside", stride=1, **kwargs):
+    cells = [e3d(**kwargs), e3d(**kwargs)] if conv3d == "inside" else [st_lstm(**kwargs), st_lstm(**kwargs)]
+    return layers.SlidingWindowStack(cells, 2, stride, conv3d, conv_kernel_size=3)
+
+
+def windowed(conv3d="inside", **kwargs):
+    return encoder_forecaster(
+        windows(conv3d, **kwargs), horizon_frames=3, patch=2, readout="last", predict_context=True
+    )
+
+
 def forecaster(**kwargs):
     return encoder_forecaster([conv_lstm(), conv_lstm(4)], horizon_frames=3, patch=2, **kwargs)
 
@@ -74,6 +89,10 @@ def gru(k, cin, f):
 
 def st(k, cin, f):
     return k * f * (7 * cin + 4 * f + 3 * f + 2 * f) + 2 * f * f
+
+
+def e3d_count(cin, f=3, k=18):
+    return k * f * (7 * cin + 9 * f) + 2 * f * f + 10 * f
 
 
 CLIP = (B, T, H, W, C)
@@ -225,6 +244,56 @@ CASES = [
         ),
         {"video": CLIP},
         st(9, 8, 3) + st(9, 3, 3) + 3 * 8 + 8,
+        states=False,
+    ),
+    Case("E3DLSTM", lambda: rnn(e3d()), (B, T, 2, H, W, C), e3d_count(C)),
+    Case(
+        "E3DLSTM-released",
+        lambda: rnn(e3d(variant="released", update_memory=True)),
+        (B, T, 2, H, W, C),
+        18 * 3 * (7 * C + 10 * 3) + 2 * 9 + 50 * 3,
+    ),
+    Case("E3DLSTM-eidetic", lambda: rnn(e3d(eidetic_memory=True)), (B, T, 2, H, W, C), e3d_count(C) + 2 * 3),
+    Case(
+        "E3DLSTM-no-recall",
+        lambda: rnn(layers.E3DLSTMCell(3, (2, 3, 3), recall_steps=0)),
+        (B, T, 2, H, W, C),
+        18 * 3 * (6 * C + 8 * 3) + 2 * 9 + 9 * 3,
+    ),
+    Case("SlidingWindow", lambda: rnn(windows()), CLIP, e3d_count(C) + e3d_count(3)),
+    Case(
+        "forecaster-e3d",
+        windowed,
+        {"video": CLIP},
+        e3d_count(8) + e3d_count(3) + 2 * 3 * 8 + 8,
+        states=False,
+    ),
+    Case(
+        "forecaster-e3d-stride",
+        lambda: windowed(stride=2),
+        {"video": CLIP},
+        e3d_count(8) + e3d_count(3) + 2 * 3 * 8 + 8,
+        states=False,
+    ),
+    Case(
+        "forecaster-e3d-bottom",
+        lambda: windowed("bottom"),
+        {"video": CLIP},
+        9 * 16 * 3 + 3 + 2 * st(9, 3, 3) + 3 * 8 + 8,
+        states=False,
+    ),
+    Case(
+        "forecaster-e3d-top",
+        lambda: windowed("top"),
+        {"video": CLIP},
+        st(9, 8, 3) + st(9, 3, 3) + 9 * 6 * 3 + 3 + 3 * 8 + 8,
+        states=False,
+    ),
+    Case(
+        "forecast-classifier",
+        lambda: forecast_classifier(windows(), 5, horizon_frames=3, patch=2, readout="last"),
+        {"video": CLIP},
+        e3d_count(8) + e3d_count(3) + 2 * 3 * 8 + 8 + 3 * 5 + 5,
         states=False,
     ),
 ]

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_st.specs import InputError
 from pipelines import make_dataset
 from pipelines.datasets import moving_mnist as m
+from pipelines.datasets.generated import SPLITS
 
 
 def videos(split="train", **options):
@@ -41,7 +42,7 @@ def test_the_test_set_is_fixed_and_apart_from_training():
 
 
 def test_digit_sources_are_disjoint():
-    train, validation, test = (m.digit_images(split).reshape(-1, 784) for split in m.SPLITS)
+    train, validation, test = (m.digit_images(split).reshape(-1, 784) for split in SPLITS)
     seen = {digit.tobytes() for digit in np.concatenate([train, validation])}
     assert not any(digit.tobytes() in seen for digit in test)
     assert len(train) > len(validation) > 0 and train.dtype == np.uint8

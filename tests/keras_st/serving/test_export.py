@@ -42,6 +42,21 @@ def test_a_process_without_keras_gets_the_same_numbers(tiny_run, tmp_path, rng):
         np.testing.assert_allclose(saved.load(served).predict(clip), forecaster.predict(clip), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["e3d_lstm", "e3d_lstm_classifier"])
+def test_e3d_lstm_without_keras_at_any_length(name, tmp_path, rng):
+    """Windows, a history of past states and their recall, in a process without Keras, longer than the history too."""
+    model = build(name, tiny=True, recall_steps=2)
+    model.build({"video": (None, 4, 16, 16, 1)})
+    served = export(model, tmp_path / "served")
+    clips = {f"clip{n}": rng.integers(0, 256, s, np.uint8) for n, s in enumerate([(1, 1, 16, 16, 1), (3, 6, 8, 12, 1)])}
+    np.savez(tmp_path / "in.npz", **clips)
+    subprocess.run([sys.executable, "-c", CHILD, served, tmp_path / "in.npz", tmp_path / "out.npz"], check=True)
+    out = np.load(tmp_path / "out.npz")
+    for key, clip in clips.items():
+        frames = model({"video": (clip / 255).astype("float32")})["frames"]
+        np.testing.assert_allclose(out[key], np.clip(frames, 0, 1), atol=1e-5)
+
+
 def test_layout(tiny_run):
     run, served = tiny_run
     assert {p.name for p in served.iterdir()} >= {"saved_model.pb", "variables", "assets.extra"}

@@ -37,3 +37,15 @@ def test_free_and_teacher():
 def test_options_reach_the_policy(options, expected):
     rates = s.make_policy(Rollout(**options)).rates(np.array([5]))
     np.testing.assert_allclose(np.concatenate(rates), expected)
+
+
+def test_v5_11_linearly_decayed_weight():
+    weight = s.LinearlyDecayedWeight(1.0, 2e-5, 0.1)
+    np.testing.assert_allclose(weight(np.array([0, 1000, 44_999, 45_000, 80_000])), [1, 0.98, 0.10002, 0.1, 0.1])
+    assert weight(0) == 1.0
+
+
+@pytest.mark.parametrize("bad", [(0.1, 1e-5, 0.2), (1.0, -1e-5, 0.0), (1.0, 1e-5, -0.1)])
+def test_a_weight_only_falls(bad):
+    with pytest.raises(ValueError, match=f"lambda0={bad[0]}, eps={bad[1]}, eta={bad[2]}"):
+        s.LinearlyDecayedWeight(*bad)
