@@ -13,9 +13,9 @@ import json
 import os
 import pathlib
 import statistics
-import subprocess
 import sys
-import time
+
+from benchmarks.measure import in_fresh_process, matrix_product, memory_bytes, seconds, start_memory_peak
 
 SHAPES = [  # B, T, H, W, C, filters, kernel
     (4, 10, 32, 32, 1, 32, 5),
@@ -88,21 +88,6 @@ def contestant(name, shape, jit_compile):
     return {"train": lambda: model.train_on_batch(x, y), "infer": lambda: model.predict_on_batch(x)}
 
 
-def matrix_product():
-    """A function that multiplies two 2048 x 2048 matrices on this backend and waits for it."""
-    import keras
-    import numpy as np
-
-    a = keras.ops.convert_to_tensor(np.random.default_rng(0).random((2048, 2048), dtype="float32"))
-    return lambda: keras.ops.convert_to_numpy(keras.ops.matmul(a, a)[0, 0])
-
-
-def seconds(step):
-    start = time.perf_counter()
-    step()
-    return time.perf_counter() - start
-
-
 def time_shape(shape, rounds, jit_compile):
     """Seconds per contestant and mode, and of the matrix product, interleaved: `{(name, mode): [seconds]}`."""
     import numpy as np
@@ -121,29 +106,17 @@ def time_shape(shape, rounds, jit_compile):
     return times
 
 
-def memory_bytes(field):
-    """`VmRSS` (resident now) or `VmHWM` (its peak) of this process."""
-    status = pathlib.Path("/proc/self/status").read_text()
-    (line,) = (line for line in status.splitlines() if line.startswith(field + ":"))
-    return 1024 * int(line.split()[1])
-
-
 def grown_memory(name, index, mode, jit_compile):
     """Growth of peak resident memory over a few steps, measured in this (fresh) process."""
     step = contestant(name, SHAPES[index], jit_compile)[mode]
-    pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is resident now
-    before = memory_bytes("VmRSS")
+    before = start_memory_peak()
     for _ in range(3):
         step()
     return memory_bytes("VmHWM") - before
 
 
 def fresh_memory(name, index, mode, argv):
-    command = [sys.executable, "-m", "benchmarks.recurrent", *argv, f"--memory_of={name},{index},{mode}"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return int(done.stdout.split()[-1])
+    return int(in_fresh_process("benchmarks.recurrent", *argv, f"--memory_of={name},{index},{mode}"))
 
 
 def measure(shapes, rounds, jit_compile, memory_argv):
