@@ -4,7 +4,7 @@ BIN = .venv/bin
 BACKENDS = .venv-backends/bin
 PYTEST = -m pytest -n 2
 
-.PHONY: help demo test test-backends lint bench
+.PHONY: help demo test test-backends lint bench bench-e3d ablation
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /: /'
@@ -23,6 +23,16 @@ BACKEND ?= tensorflow
 bench: .venv-backends/ready  ## ConvLSTM2D beside Keras's and a PyTorch cell: time, memory (BACKEND=tensorflow|jax|torch)
 	$(BACKENDS)/python -m benchmarks.recurrent --backend=$(BACKEND) \
 		--out=runs/benchmarks/recurrent_$(BACKEND)_$$(date -u +%Y%m%d-%H%M%S).json
+
+bench-e3d: .venv-backends/ready  ## E3D-LSTM: time and memory over lengths, RECALL against its plain form
+	$(BACKENDS)/python -m benchmarks.e3d_lstm --backend=$(BACKEND) \
+		--out=runs/benchmarks/e3d_lstm_$(BACKEND)_$$(date -u +%Y%m%d-%H%M%S).json
+
+STEPS ?= 200
+SEEDS ?= 0
+ablation: .venv/ready  ## E3D-LSTM's ablations: STEPS optimizer steps a run (200), SEEDS (0)
+	$(BIN)/python -m benchmarks.e3d_ablation --steps=$(STEPS) --seeds $(SEEDS) \
+		--out=runs/benchmarks/e3d_ablation_$$(date -u +%Y%m%d-%H%M%S).json
 
 lint: .venv/ready  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -115,6 +115,9 @@ def score(forecaster, out, horizon=None):
                 shown += list(zip(context, frames, truth))[: SHOWN - len(shown)]
     scores = {name: {m: np.concatenate([p[m] for p in parts]) for m in parts[0]} for name, parts in scores.items()}
     result = summarise(scores, recipe, forecaster)
+    history = read_history(forecaster.path.parent / "history.csv")
+    if history is not None:
+        result["history"] = history
     if labels:
         result["classification"] = summarise_classes(np.concatenate(labels), np.concatenate(logits))
     with written_aside(out) as folder:
@@ -134,8 +137,10 @@ def score(forecaster, out, horizon=None):
             confusion = result["classification"]["confusion"]
             viz.confusion_matrix(confusion).savefig(folder / "confusion.png")
             pictures.append(("Confusion: row true class, column predicted", "confusion.png"))
-        if (history := read_history(forecaster.path.parent / "history.csv")) is not None:
-            viz.training_curves(history).savefig(folder / "training.png")
+        if history is not None:
+            viz.training_curves({name: values for name, values in history.items() if name.endswith("loss")}).savefig(
+                folder / "training.png"
+            )
             pictures.append(("Training", "training.png"))
         write_report(folder, f"{recipe.system} on {recipe.data['name']}", pictures, folder / "metrics.md")
     print((out / "metrics.md").read_text())
@@ -358,12 +363,12 @@ def read_json(path):
 
 
 def read_history(path):
-    """`{loss name: [value per epoch]}` of a run's history.csv, None where there is none."""
+    """`{name: [value per epoch]}` of the losses and errors in a run's history.csv, None where there is none."""
     if not path.is_file():
         return None
     with path.open() as file:
         rows = list(csv.DictReader(file))
-    names = [name for name in (rows[0] if rows else []) if name.endswith("loss")]
+    names = [name for name in (rows[0] if rows else []) if name.endswith(("loss", "mse"))]
     return {name: [float(row[name]) for row in rows] for name in names} or None
 
 

@@ -317,6 +317,9 @@ def compile_model(model, training: Training, steps):
     if hasattr(model, "classes"):
         losses["logits"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         weights["logits"], metrics["logits"] = 1.0, "accuracy"
+    returned = {"context_frames"} if model.predict_context else set()
+    if (returned | ({"decoupling"} if model.decoupling else set())) <= set(losses):
+        metrics["frames"] = keras.metrics.MeanSquaredError("mse")  # whatever the loss; Keras wants a target for all
     optimizer = keras.optimizers.Adam(rate, global_clipnorm=training.clip_norm or None)
     model.compile(optimizer, loss=losses, loss_weights=weights, metrics=metrics or None)
 

@@ -1,29 +1,77 @@
-"""Markdown table of stored results: `python -m benchmarks.results docs/results/*.json`.
+"""Table and curves of stored results. What they show is in the files, nothing is typed in.
 
-Every file is a metrics.json of evaluate.py. The table holds what the files hold, nothing is typed in.
+    python -m benchmarks.results docs/results/*.json                     the table, as Markdown
+    python -m benchmarks.results A.json B.json --curves FILE.png         learning curves and errors by lead time
+
+Every file is a metrics.json of train.py or evaluate.py.
 """
 
+import argparse
 import json
 import pathlib
-import sys
 
 
-def main(paths):
-    columns = "system, data, test sequences, MSE per pixel [95 %], below best trivial, below last frame at lead 1, SSIM"
+def row(path, result):
+    scores = result["forecasts"][result["system"]]
+    low, high = scores["mse_per_pixel"]["interval_95"]
+    data = result["data"]["name"]
+    if data == "moving_mnist":
+        data = "MNIST digits" if result["data"].get("root") else "generated digits"
+    if "file" in result["data"]:
+        data += f" ({pathlib.Path(result['data']['file']).stem})"
+    cells = [
+        f"[{path.stem}]({path.name})",
+        data,
+        result["sequences"],
+        f"{scores['mse_per_pixel']['mean']:.5f} [{low:.5f}, {high:.5f}]",
+        f"{100 * result['mse_below_best_trivial']:.1f} % ({result['best_trivial']})",
+        f"{100 * result['mse_below_last_frame_at_lead_1']:.1f} %",
+        f"{scores['ssim']['mean']:.3f}",
+    ]
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def curves(results):
+    """Mean squared error of the validation split by epoch, and of the test split by lead time."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3), dpi=150)
+    by_epoch, by_lead = figure.subplots(1, 2)
+    for name, result in results.items():
+        history = result.get("history", {})
+        values = history.get("val_mse") or history.get("val_frames_mse")
+        if values:
+            by_epoch.plot(range(1, len(values) + 1), values, marker="o", markersize=3, label=name)
+        values = result["forecasts"][result["system"]]["mse_per_pixel"]["per_lead_time"]
+        by_lead.plot(range(1, len(values) + 1), values, marker="o", markersize=3, label=name)
+    by_epoch.set_xlabel("epoch")
+    by_epoch.set_ylabel("MSE per pixel, validation")
+    by_lead.set_xlabel("lead time (frames)")
+    by_lead.set_ylabel("MSE per pixel, test")
+    for axes in (by_epoch, by_lead):
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7)
+    figure.tight_layout()
+    return figure
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.results", description=__doc__.split("\n")[0])
+    parser.add_argument("files", type=pathlib.Path, nargs="+")
+    parser.add_argument("--curves", type=pathlib.Path, help="new PNG")
+    options = parser.parse_args()
+    results = {path: json.loads(path.read_text()) for path in options.files}
+    if options.curves:
+        if options.curves.exists():
+            parser.error(f"--curves is there already, nothing is overwritten. Received: {options.curves}")
+        curves({path.stem: result for path, result in results.items()}).savefig(options.curves)
+        return
+    columns = "result, data, test sequences, MSE per pixel [95 %], below best trivial, below last frame at lead 1, SSIM"
     print("| " + columns.replace(", ", " | ") + " |")
-    print("|---|---|---|---|---|---|---|")
-    for path in paths:
-        result = json.loads(pathlib.Path(path).read_text())
-        scores = result["forecasts"][result["system"]]
-        low, high = scores["mse_per_pixel"]["interval_95"]
-        digits = "MNIST digits" if result["data"].get("root") else "generated digits"
-        print(
-            f"| [{result['system']}]({pathlib.Path(path).name}) | {digits} | {result['sequences']} "
-            f"| {scores['mse_per_pixel']['mean']:.5f} [{low:.5f}, {high:.5f}] "
-            f"| {100 * result['mse_below_best_trivial']:.1f} % ({result['best_trivial']}) "
-            f"| {100 * result['mse_below_last_frame_at_lead_1']:.1f} % | {scores['ssim']['mean']:.3f} |"
-        )
+    print("|---" * 7 + "|")
+    for path, result in results.items():
+        print(row(path, result))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

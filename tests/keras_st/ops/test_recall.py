@@ -72,8 +72,11 @@ def test_chunks_equal_the_plain_form_in_value_and_gradient(rng, shape, dtype, at
         for variable in (q, k):
             if keras.backend.backend() == "torch":
                 variable.value.grad = None
-        got = gradients(lambda form=form: ops.sum(form(q + 0, k + 0, ops.convert_to_tensor(valid)) * weight), [q, k])
-        slopes.append([np.array(g) for g in got])
+        got = gradients(
+            lambda form=form: ops.sum(form(q + 0, k + 0, ops.convert_to_tensor(valid)) * ops.convert_to_tensor(weight)),
+            [q, k],
+        )
+        slopes.append([np.array(ops.convert_to_numpy(g)) for g in got])
     for value, slope in zip(values[:-1], slopes[:-1]):
         np.testing.assert_allclose(value, values[-1], atol=atol)
         for a, b in zip(slope, slopes[-1]):

@@ -264,7 +264,7 @@ def test_v5_10_the_released_output_gate_is_squashed_twice(rng):
         output, _ = cell(rng.standard_normal((2, *MAP, 2)), cell.get_initial_state(2))
         extremes[variant] = numpy(output).min(), numpy(output).max()
     low, high = sigmoid(np.array([-1.0, 1.0]))
-    assert low - 1e-9 <= extremes["released"][0] and extremes["released"][1] <= high + 1e-9
+    assert low - 1e-6 <= extremes["released"][0] and extremes["released"][1] <= high + 1e-6
     assert extremes["paper"][0] < 0.01 and extremes["paper"][1] > 0.99
 
 
