@@ -14,8 +14,9 @@ class ForecastClassifier(EncoderForecaster):
     """A "shared" `EncoderForecaster` with a second head: frame prediction and classification share the trunk.
 
     At every step, of the context as of the forecast, the top level's hidden state is averaged over all positions (and
-    the depth of a window); the vectors of all steps go through dropout and a dense layer:
-        logits = W d + b,   d = dropout(mean_t mean(H_t))   or   dropout([mean(H_1); ...; mean(H_S)])
+    the depth of a window); the vectors of all steps go through layer normalisation (means of mostly empty maps are
+    small, and the forecast would drown them), dropout and a dense layer:
+        logits = W dropout(LN(d)) + b,   d = mean_t mean(H_t)   or   [mean(H_1); ...; mean(H_S)]
     Trained on  L = cross-entropy + lambda(i) L_forecast:  see `keras_st.training.schedules.LinearlyDecayedWeight`.
     Early recognition: the context is the first part of a clip, the horizon the rest.
 
@@ -60,11 +61,14 @@ class ForecastClassifier(EncoderForecaster):
             raise ValueError(f"`head_dropout` must lie in [0, 1). Received: head_dropout={head_dropout}")
         self.classes, self.pool, self.num_steps, self.head_dropout = classes, pool, num_steps, head_dropout
         self.dropout_layer = layers.Dropout(head_dropout, dtype=self.dtype_policy)
+        self.head_norm = layers.LayerNormalization(epsilon=1e-5, dtype=self.dtype_policy, name="head_norm")
         self.head = layers.Dense(classes, dtype=self.dtype_policy, name="logits")
 
     def build(self, input_shape):
         super().build(input_shape)
-        self.head.build((None, self.forecaster_stack.cells[-1].filters * (self.num_steps or 1)))
+        width = self.forecaster_stack.cells[-1].filters * (self.num_steps or 1)
+        self.head_norm.build((None, width))
+        self.head.build((None, width))
 
     def observe(self, states):
         return [self.forecaster_stack.top_mean(states)]
@@ -79,7 +83,7 @@ class ForecastClassifier(EncoderForecaster):
                     f'pool="concat" takes context + horizon - 1 = {self.num_steps} steps. Received: {steps.shape[1]}'
                 )
             features = ops.reshape(steps, (-1, self.num_steps * steps.shape[-1]))
-        logits = self.head(self.dropout_layer(features, training=training))
+        logits = self.head(self.dropout_layer(self.head_norm(features), training=training))
         return {"logits": ops.cast(logits, "float32")}
 
     def compute_output_shape(self, input_shape):

@@ -293,7 +293,7 @@ CASES = [
         "forecast-classifier",
         lambda: forecast_classifier(windows(), 5, horizon_frames=3, patch=2, readout="last"),
         {"video": CLIP},
-        e3d_count(8) + e3d_count(3) + 2 * 3 * 8 + 8 + 3 * 5 + 5,
+        e3d_count(8) + e3d_count(3) + 2 * 3 * 8 + 8 + 2 * 3 + 3 * 5 + 5,
         states=False,
     ),
 ]

@@ -15,6 +15,10 @@ def numpy(x):
     return ops.convert_to_numpy(x)
 
 
+def normed(x):
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+
+
 def make(stack=None, **kwargs):
     stack = stack or st.SlidingWindowStack([st.E3DLSTMCell(3, (2, 3, 3), recall_steps=2) for _ in range(2)])
     options = {"classes": 5, "horizon_frames": 3, "patch": 2, "readout": "last", "activation": "linear", **kwargs}
@@ -34,16 +38,18 @@ def test_logits_are_of_the_mean_hidden_state_of_every_step(rng):
         _, states = mean.cells(space_to_depth(ops.convert_to_tensor(frames[:, t]), 2), states)
         vectors.append(numpy(states[3]).mean(axis=(1, 2, 3)))  # hidden_1
     kernel, bias = mean.head.get_weights()
-    np.testing.assert_allclose(numpy(outputs["logits"]), np.mean(vectors, axis=0) @ kernel + bias, atol=1e-5)
+    np.testing.assert_allclose(numpy(outputs["logits"]), normed(np.mean(vectors, axis=0)) @ kernel + bias, atol=1e-4)
     concat({"video": video})
     for own, other in zip(concat.weights, mean.weights):
-        if own is not concat.head.kernel:
+        if own.shape == other.shape:
             own.assign(other)
     head = [rng.standard_normal((18, 5)), rng.standard_normal(5)]
     concat.head.set_weights(head)
     joined = concat({"video": video})
     np.testing.assert_allclose(numpy(joined["frames"]), numpy(outputs["frames"]), atol=1e-6)
-    np.testing.assert_allclose(numpy(joined["logits"]), np.concatenate(vectors, 1) @ head[0] + head[1], atol=1e-5)
+    np.testing.assert_allclose(
+        numpy(joined["logits"]), normed(np.concatenate(vectors, 1)) @ head[0] + head[1], atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("cells", ["plain", "bottom", "top"])
