@@ -80,12 +80,14 @@ def predict(forecaster, clip_path, horizon, out):
         raise InputError(f"{clip_path} cannot be forecast: {error}") from error
     with written_aside(out) as folder:
         np.save(folder / "frames.npy", frames)
-        viz.save_gif(folder / "forecast.gif", context, frames)
-        viz.strip(context, frames).savefig(folder / "strip.png")
+        shown = frames if forecaster.is_video else forecaster.scale(frames)
+        viz.save_gif(folder / "forecast.gif", context, shown)
+        viz.strip(context, shown).savefig(folder / "strip.png")
         title = f"Forecast of {len(frames)} frames after {os.path.basename(clip_path)}"
         pictures = [("The clip, then the forecast (under the white bar)", "forecast.gif"), ("Frames", "strip.png")]
         write_report(folder, title, pictures)
-    print(f"frames: {out / 'frames.npy'} {frames.dtype} {frames.shape}, values 0..1")
+    unit = "values 0..1" if forecaster.is_video else forecaster.feature.unit
+    print(f"frames: {out / 'frames.npy'} {frames.dtype} {frames.shape}, {unit}")
     return out
 
 
@@ -106,6 +108,8 @@ def score(forecaster, out, horizon=None):
         if "logits" in outputs and "logits" in targets:
             labels.append(targets["logits"].numpy())
             logits.append(outputs["logits"])
+            if not np.isfinite(outputs["logits"]).all():
+                raise InputError(f"The model's logits are not finite. Received: {forecaster.path}")
         for name in scores:
             frames = outputs["frames"] if name == recipe.system else forecasts[name](context)
             if not np.isfinite(frames).all():
@@ -158,6 +162,8 @@ def test_split(forecaster, horizon):
     recipe = train.load_recipe(forecaster.recipe)
     task = dataclasses.replace(recipe.task, horizon_frames=forecaster.horizon_frames if horizon is None else horizon)
     recipe = dataclasses.replace(recipe, task=task)
+    if not forecaster.feature_is_known:  # a .keras file without features.json beside it
+        forecaster.feature = train.feature_of(recipe, "test")
     return recipe, train.batches_of(recipe, forecaster.feature, "test")
 
 
@@ -182,7 +188,8 @@ def summarise(scores, recipe, forecaster):
         "sequences": len(next(iter(scores[recipe.system].values()))),
         "context_frames": recipe.task.context_frames,
         "horizon_frames": recipe.task.horizon_frames,
-        "value_range": list(forecaster.feature.value_range or (0.0, 1.0)),
+        "value_range": list(forecaster.value_range),
+        "clipped": forecaster.is_video,
         "unit": forecaster.feature.unit,
         "best_trivial": best,
         "mse_below_best_trivial": _cut(mse[recipe.system]["mean"], mse[best]["mean"]),
@@ -303,9 +310,9 @@ def write_tables(folder, result):
 
 def _range(result):
     low, high = result["value_range"]
-    if (low, high) in ((0.0, 255.0), (0.0, 1.0)):
+    if result["clipped"]:
         return "values 0..1, forecasts clipped to 0..1"
-    return f"values 0..1 (of {low:g} to {high:g} {result['unit']})"
+    return f"values 0..1 (of {low:g} to {high:g} {result['unit']}), forecasts not clipped"
 
 
 def _number(value):

@@ -49,7 +49,13 @@ from pipelines.forecast import (
 )
 
 DEFAULT_SYSTEM = "conv_lstm"
-SET_HERE = {"epoch", "seed", "num_frames", "shuffle"}  # options of data sets that follow from the recipe
+SET_HERE = {
+    "epoch",
+    "seed",
+    "num_frames",
+    "context_frames",
+    "shuffle",
+}  # options of data sets that follow from the recipe
 
 
 def main(argv):
@@ -174,9 +180,26 @@ def examine(recipe: Recipe):
     """`(feature, steps in an epoch)`; every split is opened, so that bad data fails before anything is written."""
     clips = {split: dataset_of(recipe, split) for split in ("train", "validation", "test")}
     steps = math.ceil(int(clips["train"].cardinality()) / recipe.training.batch_size)
+    for split, dataset in clips.items() if is_classifier(recipe) else ():
+        check_labels(dataset, split, recipe.model["classes"])
+    return feature_of(recipe, "train"), steps * (2 if recipe.training.reverse_input else 1)
+
+
+def feature_of(recipe: Recipe, split):
+    """`FeatureSpec` of the clips of the recipe's data set."""
     frames = recipe.task.context_frames + recipe.task.horizon_frames
-    feature = feature_spec(clips["train"], **{**recipe.data, "num_frames": frames})
-    return feature, steps * (2 if recipe.training.reverse_input else 1)
+    return feature_spec(dataset_of(recipe, split), **{**recipe.data, "num_frames": frames})
+
+
+def check_labels(clips, split, classes):
+    """Raises InputError unless every clip has a label in 0..classes - 1."""
+    if "label" not in clips.element_spec:
+        raise InputError(f"A classifier needs clips with a label. Received: {sorted(clips.element_spec)}")
+    for label in clips.map(lambda clip: clip["label"]).as_numpy_iterator():
+        if label.ndim or not 0 <= label < classes:
+            raise InputError(
+                f"Labels must lie in 0..{classes - 1} (--model.classes={classes}). Received: {label} in {split}"
+            )
 
 
 def build_model(recipe: Recipe, feature):
@@ -244,7 +267,8 @@ def dataset_of(recipe: Recipe, split, **options):
     data = {name: value for name, value in recipe.data.items() if name != "name"}
     taken = inspect.signature(DATASETS[recipe.data["name"]]).parameters
     frames = recipe.task.context_frames + recipe.task.horizon_frames
-    options = {"seed": recipe.training.seed, "num_frames": frames, **options}
+    seen = recipe.task.context_frames
+    options = {"seed": recipe.training.seed, "num_frames": frames, "context_frames": seen, **options}
     return make_dataset(recipe.data["name"], split, **data, **{k: v for k, v in options.items() if k in taken})
 
 

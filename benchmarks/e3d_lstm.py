@@ -9,8 +9,9 @@ of 5, batch 2, the chunked RECALL against the same cell with the score matrix in
 
 Every point is a fresh process: median of the rounds after one that traces; memory is the growth of peak resident size
 after build; the rate is the share of the speed of a 2048 x 2048 x 2048 float32 matrix product in the same process,
-counting the multiply-adds of convolutions and RECALL, three times for a training step. A point that needs more than
-`--memory_limit` does not fit. With `--out` there is a plot beside the file.
+counting the multiply-adds of convolutions (taps on padding too, which libraries skip: rates above 100 % are possible)
+and RECALL, three times for a training step. A point that needs more than `--memory_limit` does not fit. With `--out`
+there is a plot beside the file.
 """
 
 import argparse

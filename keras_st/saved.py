@@ -1,5 +1,6 @@
 """Trained models from disk, whatever form they have there, behind one method: `predict`."""
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -7,7 +8,7 @@ import zipfile
 
 import numpy as np
 
-from keras_st.specs import FeatureSpec, InputError
+from keras_st.specs import VIDEO, FeatureSpec, InputError
 
 
 def load(path):
@@ -33,19 +34,26 @@ class SavedForecaster:
     """A trained model that forecasts frames of clips given as arrays.
 
     Attributes:
-        feature: `FeatureSpec` of the clips it takes.
+        feature: `FeatureSpec` of the clips it takes; 8-bit video where nothing beside the model says (then
+            `feature_is_known` is False).
         recipe: dict of the recipe it was trained with, or None.
         horizon_frames: frames it forecasts when not told.
     """
 
-    def __init__(self, path, run, feature, recipe, horizon_frames, horizon_is_fixed):
+    def __init__(self, path, run, feature, recipe, horizon_frames, horizon_is_fixed, feature_is_known=True):
         self.path, self._run, self.feature, self.recipe = path, run, feature, recipe
+        self.feature_is_known = feature_is_known
         self.horizon_frames, self._horizon_is_fixed = horizon_frames, horizon_is_fixed
 
     @property
     def is_video(self):
         """Whether the clips are 8-bit video; else they are fields, in a unit of their own."""
         return self.feature.dtype == "uint8"
+
+    @property
+    def value_range(self):
+        """What the model sees as 0 and 1."""
+        return self.feature.value_range or (0.0, 1.0)
 
     def scale(self, clip):
         """A clip in the feature's own range as float32 0..1, checked: dtype, rank, channels, range, finite.
@@ -59,7 +67,7 @@ class SavedForecaster:
         if not self.is_video:
             if clip.dtype.kind not in "uif" or not np.isfinite(clip).all():
                 raise InputError(f"A clip must hold finite numbers. Received: dtype={clip.dtype}")
-            low, high = self.feature.value_range
+            low, high = self.value_range
             return ((clip - low) / (high - low)).astype("float32")
         if clip.dtype == np.uint8:
             return clip.astype("float32") / 255.0
@@ -75,7 +83,8 @@ class SavedForecaster:
         """Forecasts the frames after a clip.
 
         Args:
-            clip: uint8 0..255 or float 0..1, (T, H, W, C) or (B, T, H, W, C), any T, H and W the model takes.
+            clip: uint8 0..255 or float 0..1 (fields: in their unit), (T, H, W, C) or (B, T, H, W, C), any T, H and W
+                the model takes.
             horizon: int or None. Frames to forecast; a served folder has its own fixed horizon.
             batch_size: clips at a time.
 
@@ -84,7 +93,7 @@ class SavedForecaster:
         clips = self.scale(clip)
         frames = self.outputs(clips if clips.ndim == 5 else clips[None], horizon, batch_size)["frames"]
         if not self.is_video:
-            low, high = self.feature.value_range
+            low, high = self.value_range
             frames = low + (high - low) * frames
         return frames if clips.ndim == 5 else frames[0]
 
@@ -132,15 +141,15 @@ def _from_keras(file):
     if not isinstance(model, keras_st.models.EncoderForecaster):
         raise InputError(f"{file} must hold a forecaster of this library. Received: {type(model).__name__}")
     folder = file.parent
-    feature = _read_feature(folder / "features.json") or FeatureSpec(
-        "video", "uint8", (None, None, None, model.channels)
-    )
+    feature = _read_feature(folder / "features.json")
+    known = feature is not None
+    feature = feature or dataclasses.replace(VIDEO, shape=(None, None, None, model.channels))
 
     def run(clips, horizon):
         outputs = model({"video": clips}, horizon_frames=horizon)
         return {name: np.asarray(keras.ops.convert_to_numpy(x)) for name, x in outputs.items()}
 
-    return SavedForecaster(file, run, feature, _read_recipe(folder / "recipe.yaml"), model.horizon_frames, False)
+    return SavedForecaster(file, run, feature, _read_recipe(folder / "recipe.yaml"), model.horizon_frames, False, known)
 
 
 def _from_served(folder):

@@ -274,9 +274,19 @@ def test_every_option_has_an_effect(common, base, changed, what, traces, request
     assert differs(after[what], before[what])
 
 
-def test_no_option_is_forgotten():
-    _, parser = train.make_parser(None, None, {})
+ELSEWHERE = {  # options that need data of their own: the test that shows their effect
+    "--data.file": "test_a_field_is_trained_scored_and_served_in_its_own_unit",
+    "--data.shuffle": "test_crowd_flow.py, test_records.py",
+    "--data.verify": "test_kth.py, test_records.py",
+}
+
+
+@pytest.mark.parametrize("dataset", sorted(train.DATASETS))
+@pytest.mark.parametrize("system", train.list_systems())
+def test_no_option_is_forgotten(system, dataset):
+    _, parser = train.make_parser(system, dataset, {})
     known = {option for action in parser._actions for option in action.option_strings if option.startswith("--")}
+    known -= set(ELSEWHERE)
     words = " ".join(" ".join(row[:3]) for row in EFFECTS).split()
     tested = {word.split("=")[0] for word in words}
     groups = {"--training.rollout", "--task", "--training", "--model", "--data", "--help"}
@@ -325,6 +335,15 @@ def test_a_field_is_trained_scored_and_served_in_its_own_unit(tmp_path):
     served = saved.load(tmp_path / "served" / "e3d_lstm" / "1")
     np.testing.assert_allclose(served.predict(clip.astype("float32")), frames, rtol=1e-4, atol=1e-3)
     assert np.isfinite(saved.load(run).predict(flow[-4:])).all()
+    np.save(tmp_path / "clip.npy", clip)
+    import evaluate
+
+    out = evaluate.predict(saved.load(run), tmp_path / "clip.npy", None, tmp_path / "forecast")
+    np.testing.assert_allclose(np.load(out / "frames.npy"), frames, atol=1e-3)
+    (run / "features.json").unlink()  # a bare .keras file and its recipe: the range is that of the data set
+    again = evaluate.score(saved.load(run), tmp_path / "again")
+    scores = [json.loads((p / "metrics.json").read_text()) for p in (run, again)]
+    assert scores[0]["forecasts"] == scores[1]["forecasts"] and scores[1]["unit"] == "counts a slot"
     with pytest.raises(InputError, match="finite"):
         served.predict(np.full((4, 8, 12, 2), np.nan))
 
@@ -353,10 +372,39 @@ def test_a_classifier_is_trained_scored_and_served(tmp_path):
     np.testing.assert_allclose(answers["probabilities"].numpy().sum(1), 1, atol=1e-6)
 
 
-def test_a_classifier_needs_labels():
-    with pytest.raises(InputError, match="label"):
-        recipe, _ = train.parse(["e3d_lstm_classifier", "--data.name=moving_mnist", *TINY])
-        train.batches_of(recipe, train.examine(recipe)[0], "test")
+@pytest.mark.parametrize(
+    "word, message", [("--data.name=moving_mnist", "with a label"), ("--model.classes=3", r"0..2.*Received: \d")]
+)
+def test_a_classifier_needs_labels_of_its_classes(word, message):
+    recipe, _ = train.parse(["e3d_lstm_classifier", word, "--data.frame_size=16"])
+    with pytest.raises(InputError, match=message):
+        train.examine(recipe)
+
+
+def test_the_loss_is_cross_entropy_and_the_weighted_forecast(tmp_path):
+    """L = L_ce + lambda(i) (L_frames + w L_context), by hand at step 0."""
+    import keras
+    from keras import ops
+
+    words = ["e3d_lstm_classifier", "--data.frame_size=16", "--data.num_sequences=4", "--data.num_test_sequences=4"]
+    words += ["--model.filters=[3]", "--task.context_frames=4", "--task.horizon_frames=3", "--training.batch_size=4"]
+    words += ["--training.forecast_weight=3", "--training.context_loss_weight=0.7"]
+    recipe, _ = train.parse(words)
+    feature, steps = train.examine(recipe)
+    model = train.build_model(recipe, feature)
+    train.compile_model(model, recipe.training, steps)
+    batch = next(iter(train.training_batches(recipe, feature, 0, steps)))
+    inputs, targets, _ = batch
+    outputs = {name: ops.convert_to_numpy(x) for name, x in model(inputs).items()}
+
+    def l1_l2(name):
+        d = outputs[name] - targets[name].numpy()
+        return np.mean(d**2) + np.mean(np.abs(d))
+
+    labels = targets["logits"].numpy()
+    cross_entropy = keras.losses.sparse_categorical_crossentropy(labels, outputs["logits"], from_logits=True)
+    want = float(ops.mean(cross_entropy)) + 3 * (l1_l2("frames") + 0.7 * l1_l2("context_frames"))
+    assert float(model.train_on_batch(*batch)[0]) == pytest.approx(want, rel=1e-4)
 
 
 def test_records_can_be_trained_on(tmp_path):
@@ -406,7 +454,7 @@ BAD = {
     "--training.forecast_weight_floor=2": "forecast_weight=1.0",
     "--data.name=crowd_flow": "nyc_bike_2014.npz",
     "--data.name=kth": "root",
-    "--data.name=copy_task": "context twice the horizon",
+    "--data.name=copy_task": "twice its horizon",
 }
 
 

@@ -33,6 +33,8 @@ def _checked(y_true, scores):
             "`y_true` must be int (N,) and `scores` (N, classes). "
             f"Received: {y_true.dtype} {y_true.shape} and {scores.shape}"
         )
-    if len(y_true) and not 0 <= y_true.min() <= y_true.max() < scores.shape[1]:
+    if not len(y_true) or not np.isfinite(scores).all():
+        raise ValueError(f"Scores must be finite, of one sample or more. Received: {len(y_true)} samples")
+    if not 0 <= y_true.min() <= y_true.max() < scores.shape[1]:
         raise ValueError(f"Labels must lie in 0..{scores.shape[1] - 1}. Received: {y_true.min()} to {y_true.max()}")
     return y_true, scores

@@ -82,7 +82,7 @@ class ForecastClassifier(EncoderForecaster):
                 raise ValueError(
                     f'pool="concat" takes context + horizon - 1 = {self.num_steps} steps. Received: {steps.shape[1]}'
                 )
-            features = ops.reshape(steps, (-1, self.num_steps * steps.shape[-1]))
+            features = ops.reshape(steps, (ops.shape(steps)[0], self.num_steps * steps.shape[-1]))
         logits = self.head(self.dropout_layer(self.head_norm(features), training=training))
         return {"logits": ops.cast(logits, "float32")}
 

@@ -64,7 +64,10 @@ def attend_in_chunks(q, k, valid=None):
         return ops.reshape(ops.swapaxes(x, 0, 1), (batch, chunks * QUERIES_AT_ONCE, channels))[:, :count]
 
     def weights(q, k_transposed, bias):
-        return ops.softmax(ops.matmul(q, k_transposed) + bias, axis=-1)
+        scores = ops.matmul(q, k_transposed) + bias
+        if dtype == "float16":  # whose sums end at 65,504
+            return ops.cast(ops.softmax(ops.cast(scores, "float32"), axis=-1), dtype)
+        return ops.softmax(scores, axis=-1)
 
     @ops.custom_gradient
     def attend(q, k, bias):
@@ -78,6 +81,7 @@ def attend_in_chunks(q, k, valid=None):
 
         def gradient(*args, upstream=None):
             g = args[-1] if upstream is None else upstream
+            k_transposed = ops.swapaxes(k, 1, 2)  # again: kept, it would be a second history
 
             def backward(carry, rows):
                 q, g, along = rows

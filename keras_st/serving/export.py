@@ -18,7 +18,7 @@ def export(model, base_dir, recipe=None, horizon=None, feature=None):
 
     Signatures, both with dynamic batch, time, height and width:
         serving_default: `video` in the dtype and range of the feature spec (uint8 0..255 for 8-bit video)
-        serving_float:   `video` float32 0..1 (uint8 models only)
+        serving_float:   `video` float32 0..1 (uint8 models only; `serving_default` of others takes float32 in the unit)
     Outputs: `frames` float32 (B, horizon, H, W, C), of video in 0..1, of fields in their unit; of a classifier also
     `logits` and `probabilities` (B, classes). The number of context frames is free, the horizon fixed.
 

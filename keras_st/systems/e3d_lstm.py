@@ -34,7 +34,7 @@ def e3d_stack(
         kernel_size: depth, height and width of the kernels.
         window: frames in a window.
         window_stride: frames from one window to the next.
-        recall_steps: past states that a level recalls; 0: none, None: all of them.
+        recall_steps: past states that a level recalls; 0: none, None: all of context + horizon - 1 steps.
         variant: "paper" or "released": see `E3DLSTMCell`, also for the options below.
         update_memory: None: as the variant has it.
         eidetic_memory: recall the spatio-temporal memory as well.
@@ -168,9 +168,9 @@ def e3d_lstm(dataset: str = "moving_mnist") -> Recipe:
     `--model.variant=released` is what google/e3d_lstm does (12,898,832). Other published figures are known from memory
     only and are not printed.
 
-    Differs: at the size for two cores squared error alone (with the paper's L1 + L2, `--training.loss=l1_l2`, forecasts
-    are sharper and further off: both are in docs/results). Adam is Keras's (the released code has beta 0.95 and 0.9995,
-    epsilon inside the root); no moving average of the weights, which the released code keeps and never uses.
+    Differs: at the size for two cores squared error alone; `--training.loss=l1_l2` is the paper's L1 + L2. Adam is
+    Keras's (the released code has beta 0.95 and 0.9995, epsilon inside the root); no moving average of the weights,
+    which the released code keeps and never uses.
     """
     recipe = _recipe("e3d_lstm", build_e3d_lstm, {"kernel_size": (2, 3, 3)})
     if dataset == "kth":
@@ -178,6 +178,7 @@ def e3d_lstm(dataset: str = "moving_mnist") -> Recipe:
             recipe,
             task=ForecastTask(10, 20),
             data={"name": "kth", "root": ""},
+            small={"model": recipe.small["model"]},
             model={**recipe.model, "filters": (64,) * 4, "kernel_size": (2, 5, 5), "patch": 8},
             training=dataclasses.replace(
                 recipe.training,
@@ -195,6 +196,7 @@ def e3d_lstm(dataset: str = "moving_mnist") -> Recipe:
             recipe,
             task=ForecastTask(4, 4),
             data={"name": "crowd_flow", "root": ""},
+            small={"model": recipe.small["model"]},
             model={**recipe.model, "patch": 1, "filters": (16, 16)},
             training=dataclasses.replace(recipe.training, context_loss_weight=every_prediction_alike(4, 4)),
         )

@@ -15,7 +15,8 @@ def l1_l2(y_true, y_pred, l2_weight=1.0):
 class L1L2Sum(keras.losses.Loss):
     """l2_weight sum(d^2) + sum(|d|) over the whole batch: with the default 0.5, the released E3D-LSTM code's loss.
 
-    As there, it is not divided by the batch; Adam hides the scale, `clip_norm` does not.
+    The released code sums over all predictions: `context_loss_weight` is then 1. As there, it is not divided by the
+    batch; Adam hides the scale, `clip_norm` does not.
     """
 
     def __init__(self, l2_weight=0.5, reduction="sum", name="l1_l2_sum", **kwargs):

@@ -13,6 +13,7 @@ def copy_task(
     frame_size: int = 16,
     num_digits: int = 1,
     num_frames: int = 12,
+    context_frames: int | None = None,
     num_sequences: int = 1000,
     num_test_sequences: int = 500,
     epoch: int = 0,
@@ -24,6 +25,7 @@ def copy_task(
         split: "train", "validation" or "test".
         root, frame_size, num_digits: see `moving_mnist`.
         num_frames: of A, B and A together, a multiple of 3.
+        context_frames: frames that a model sees; must be those of A and B. None: not checked.
         num_sequences: training sequences in an epoch.
         num_test_sequences: sequences of the validation and of the test split.
         epoch, seed: see `moving_mnist`.
@@ -32,14 +34,15 @@ def copy_task(
         `tf.data.Dataset` of dicts: `video` uint8 (num_frames, frame_size, frame_size, 1), `id` string.
 
     Raises:
-        InputError: `num_frames` that is no multiple of 3; what `moving_mnist` refuses.
+        InputError: `num_frames` that is no multiple of 3, a context other than two thirds of it; what `moving_mnist`
+            refuses.
 
     Differs: the paper's data and table could not be recovered; the task is built from its description.
     """
-    if num_frames < 3 or num_frames % 3:
+    if num_frames < 3 or num_frames % 3 or context_frames not in (None, 2 * num_frames // 3):
         raise InputError(
-            "`num_frames` of copy_task must be a multiple of 3, so the context twice the horizon. "
-            f"Received: num_frames={num_frames}"
+            "Clips of copy_task are thirds of `num_frames`, so a context is twice its horizon. "
+            f"Received: num_frames={num_frames}, context_frames={context_frames}"
         )
     clips = moving_mnist(
         split,

@@ -3,8 +3,8 @@
 The videos are at https://www.csc.kth.se/cvap/actions/ (six zip files, 25 persons, grey, 160x120, 25 frames a second).
 Frames are to be resized to 128x128 and written as shards, a record a clip, with `pipelines.records.write_shards`:
 `train` and `validation` of persons 1 to 16, `test` of persons 17 to 25; `id` begins with `person<NN>_<action>`.
-The protocol of the video prediction literature: 10 frames in, 10 out in training, 20 in the test; clips of boxing, hand
-clapping, hand waving and walking do not overlap, those of jogging and running start every 3 frames.
+The protocol of the released E3D-LSTM code: 10 frames in, 20 out; clips of boxing, hand clapping, hand waving and
+walking do not overlap, those of jogging and running start every 3 frames.
 """
 
 import re

@@ -22,6 +22,12 @@ def test_the_first_clip_comes_again_after_another():
     assert not firsts & {clip[:8].tobytes() for clip in videos(num_sequences=35, num_frames=12, epoch=1)}
 
 
+def test_the_context_is_the_first_two_clips():
+    make_dataset("copy_task", "train", num_frames=6, context_frames=4)
+    with pytest.raises(InputError, match="context_frames=3"):
+        make_dataset("copy_task", "train", num_frames=6, context_frames=3)
+
+
 @pytest.mark.parametrize("frames", [0, 2, 10])
 def test_frames_are_thirds(frames):
     with pytest.raises(InputError, match=f"num_frames={frames}"):

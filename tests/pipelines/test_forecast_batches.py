@@ -108,3 +108,21 @@ def test_read_clip(tmp_path):
     for name in ("flat.npy", "objects.npy", "cut.npy", "empty.npy", "clip.txt", "none.npy"):
         with pytest.raises(InputError, match=name):
             read_clip(tmp_path / name)
+
+
+def test_the_weight_of_the_forecast_is_that_of_its_step():
+    """Frames are weighted by lambda(step), other targets by 1; a resumed run goes on at its own step."""
+    from pipelines.forecast import add_forecast_weight
+
+    inputs = {"video": tf.zeros((3, 2, 4, 4, 1))}
+    targets = {
+        "frames": tf.zeros((3, 2, 4, 4, 1)),
+        "context_frames": tf.zeros((3, 1, 4, 4, 1)),
+        "logits": tf.zeros((3,)),
+    }
+    batches = tf.data.Dataset.from_tensors((inputs, targets)).repeat(3)
+    weighted = list(add_forecast_weight(batches, lambda step: 1.0 - 0.1 * step, 5, 3))
+    for n, (_, _, weights) in enumerate(weighted):
+        for name in ("frames", "context_frames"):
+            np.testing.assert_allclose(weights[name], np.full((3, 1, 1, 1), 0.5 - 0.1 * n), atol=1e-6)
+        np.testing.assert_array_equal(weights["logits"], np.ones(3))

@@ -113,7 +113,7 @@ def recall(r, history):
     return np.einsum("bnm,bmc->bnc", p / p.sum(-1, keepdims=True), k).reshape(r.shape)
 
 
-def e3d_lstm_step(x, h, c, m, past_c, w, released=False, past_m=None):
+def e3d_lstm_step(x, h, c, m, past_c, w, released=False, past_m=None, forget_bias=1.0):
     """Spec 5.1 and 5.5, every gate a convolution of its own, histories as lists of maps; past_c ends with c.
 
     `w`: per gate and source the kernel and, where there is one, the bias, e.g. w["x"]["r"], w["b"]["r"]; norms by name,
@@ -138,9 +138,9 @@ def e3d_lstm_step(x, h, c, m, past_c, w, released=False, past_m=None):
     i2, g2 = sigmoid(of_x["i2"] + of_m["i2"]), np.tanh(of_x["g2"] + of_m["g2"])
     if past_m:
         carried = m + recall(sigmoid(of_x["f2"] + of_m["f2"]), past_m)
-        m = i2 * g2 + layer_norm(carried, w["memory_norm"])
+        m = i2 * g2 + (layer_norm(carried, w["memory_norm"]) if "memory_norm" in w else carried)
     else:
-        m = i2 * g2 + sigmoid(of_x["f2"] + of_m["f2"] + 1) * (np.tanh(of_m["m"]) if released else m)
+        m = i2 * g2 + sigmoid(of_x["f2"] + of_m["f2"] + forget_bias) * (np.tanh(of_m["m"]) if released else m)
     o = of_x["o"] + of_h["o"] + conv(c, w["c_o"]) + conv(m, w["m_o"]) + w.get("b_output", 0.0)
     o = sigmoid(np.tanh(o)) if released else sigmoid(o)
     fused = conv(c, w["c_1"]) + conv(m, w["m_1"]) + w["b_1"]

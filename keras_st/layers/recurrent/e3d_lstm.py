@@ -57,7 +57,7 @@ class E3DLSTMCell(RecurrentConvCell):
         empty_slots: "mask" (states that are not there yet do not count) or "zeros" (they count as zeros).
         norm: bool. LN on C + RECALL: statistics over all axes but the batch, gain and bias per channel.
         gate_norm: bool or None. LN on the joined transforms of X, of H and of M. None: True for "released".
-        norm_epsilon: float. 1e-5; the released code has 1e-12, which magnifies gradients of constant maps 5,000 times.
+        norm_epsilon: float. 1e-5; the released code has 1e-12, which magnifies gradients of constant maps thousandfold.
         forget_bias: float. Added to f'.
 
     Raises:
@@ -99,7 +99,7 @@ class E3DLSTMCell(RecurrentConvCell):
         for name, value, known in (("variant", variant, VARIANTS), ("empty_slots", empty_slots, EMPTY_SLOTS)):
             if value not in known:
                 raise ValueError(f"`{name}` must be one of {known}. Received: {name}={value!r}")
-        if recall_steps is not None and (not isinstance(recall_steps, int) or recall_steps < 0):
+        if recall_steps is not None and (type(recall_steps) is not int or recall_steps < 0):
             raise ValueError(f"`recall_steps` must be an int from 0, or None. Received: recall_steps={recall_steps!r}")
         if not norm_epsilon > 0:
             raise ValueError(f"`norm_epsilon` must be positive. Received: norm_epsilon={norm_epsilon}")

@@ -66,6 +66,10 @@ class SlidingWindowStack(ZigZagStack):
                 'Cells of a `SlidingWindowStack` have rank 3 where conv3d="inside" and 2 elsewhere. '
                 f"Received: conv3d={conv3d!r}, ranks={ranks}"
             )
+        for cell in self.cells:
+            shape = (1, *(64,) * cell.rank, 1)
+            if cell.compute_output_shape(shape)[0][1:-1] != shape[1:-1]:
+                raise ValueError(f"Cells of a `SlidingWindowStack` must keep the size of a map. Received: {cell.name}")
         if any(getattr(cell, "recall_steps", 0) is None for cell in self.cells):
             raise ValueError(
                 "A `SlidingWindowStack` does not know how many steps will come, so cells need a number (context + "

@@ -1,5 +1,6 @@
 """Running a cell over a sequence: `SpatialRNN`, and the layers that make their own cell."""
 
+import functools
 import inspect
 
 import keras
@@ -23,7 +24,7 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
         return_state: bool. Also return the last states.
         go_backwards: bool. Last step first; outputs come in the order they are computed (as Keras).
         stateful: bool. Start from the states in which the previous call ended; needs a static batch and
-            spatial size. `reset_state()` zeroes them. They are non-trainable weights, ahead of the cell's.
+            spatial size. `reset_state()` starts anew. They are non-trainable weights, ahead of the cell's.
         unroll: bool or None. Write the steps out instead of looping: needs a static time axis. None: see
             `keras_st.backend.scan`.
         zero_output_for_mask: bool. Masked steps output zeros, else they repeat the step before.
@@ -82,16 +83,18 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
                     "`stateful=True` needs a static batch and spatial size. "
                     f"Received: sequences_shape={tuple(sequences_shape)}"
                 )
-            first = self.cell.get_initial_state(step_shape[0], step_shape[1:-1], sequences_shape[1])
+            self._first_states = functools.partial(
+                self.cell.get_initial_state, step_shape[0], step_shape[1:-1], sequences_shape[1]
+            )
             self.states = [
                 self.add_weight(
                     shape=tuple(s.shape),
-                    initializer="zeros",
+                    initializer=lambda shape, dtype, n=n: self._first_states()[n],
                     dtype=keras.backend.standardize_dtype(s.dtype),
                     trainable=False,
                     name=f"state_{n}",
                 )
-                for n, s in enumerate(first)
+                for n, s in enumerate(self._first_states())
             ]
         self.built = True
 
@@ -159,9 +162,10 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
         return self.cell.get_initial_state(batch_size, spatial_shape, num_steps)
 
     def reset_state(self):
-        """Zeroes the carried states of a stateful layer."""
-        for variable in self.states or ():
-            variable.assign(ops.zeros_like(variable.value))
+        """The carried states of a stateful layer become the cell's first states (zeros, but for counters)."""
+        if self.states:
+            for variable, first in zip(self.states, self._first_states()):
+                variable.assign(first)
 
     reset_states = reset_state
 

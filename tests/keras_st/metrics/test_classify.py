@@ -20,7 +20,16 @@ def test_ties_count_against_the_class():
     assert classify.top_k_accuracy(np.array([0]), np.ones((1, 3))) == 0.0
 
 
-@pytest.mark.parametrize("labels, scores", [(LABELS, SCORES[:3]), (LABELS + 1, SCORES), (LABELS / 2, SCORES)])
+@pytest.mark.parametrize(
+    "labels, scores",
+    [
+        (LABELS, SCORES[:3]),
+        (LABELS + 1, SCORES),
+        (LABELS / 2, SCORES),
+        (LABELS[:0], SCORES[:0]),
+        (LABELS, SCORES * np.nan),
+    ],
+)
 def test_bad_input_is_named(labels, scores):
     with pytest.raises(ValueError, match="Received"):
         classify.top_k_accuracy(labels, scores)

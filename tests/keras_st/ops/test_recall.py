@@ -86,3 +86,33 @@ def test_chunks_equal_the_plain_form_in_value_and_gradient(rng, shape, dtype, at
 def test_large_scores_do_not_overflow(rng):
     r, history = np.ones((1, 1, 2, 2, 4), "float32"), 500 * rng.standard_normal((1, 2, 1, 2, 2, 4)).astype("float32")
     assert np.isfinite(run(r, history)).all()
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_is_near(rng, dtype):
+    q, k = rng.random((2, 130, 4)), rng.standard_normal((2, 260, 4))
+    exact = ops.convert_to_numpy(plain_attention(ops.convert_to_tensor(q), ops.convert_to_tensor(k)))
+    half = attend_in_chunks(*(ops.cast(x, dtype) for x in (q, k)))
+    assert keras.backend.standardize_dtype(half.dtype) == dtype
+    np.testing.assert_allclose(ops.convert_to_numpy(ops.cast(half, "float32")), exact, atol=0.02)
+
+
+def test_float16_holds_more_keys_than_it_can_count():
+    q, k = ops.ones((1, 1, 1), "float16"), ops.ones((1, 70_000, 1), "float16")
+    assert float(ops.convert_to_numpy(attend_in_chunks(q, k))[0, 0, 0]) == pytest.approx(1.0, abs=2e-3)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="sizes are dynamic in TensorFlow graphs only")
+def test_gradient_with_every_size_unknown(rng):
+    import tensorflow as tf
+
+    def slopes(q, k):
+        with tf.GradientTape() as tape:
+            tape.watch([q, k])
+            y = tf.reduce_sum(attend_in_chunks(q, k) ** 2)
+        return tape.gradient(y, [q, k])
+
+    q, k = (tf.constant(rng.standard_normal(s)) for s in ((2, 150, 3), (2, 450, 3)))
+    spec = tf.TensorSpec((None, None, 3), tf.float64)
+    for a, b in zip(tf.function(slopes, input_signature=[spec, spec])(q, k), slopes(q, k)):
+        np.testing.assert_allclose(a, b, atol=1e-10)

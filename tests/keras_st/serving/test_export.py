@@ -57,6 +57,18 @@ def test_e3d_lstm_without_keras_at_any_length(name, tmp_path, rng):
         np.testing.assert_allclose(out[key], np.clip(frames, 0, 1), atol=1e-5)
 
 
+def test_concat_of_another_length_is_an_error_when_served(tmp_path):
+    import tensorflow as tf
+
+    model = build("e3d_lstm_classifier", tiny=True, pool="concat")
+    model.build({"video": (None, 4, 16, 16, 1)})
+    serve = tf.saved_model.load(export(model, tmp_path)).signatures["serving_default"]
+    assert serve(video=tf.zeros((2, 4, 16, 16, 1), tf.uint8))["logits"].shape == (2, 6)
+    for frames in (1, 10):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            serve(video=tf.zeros((2, frames, 16, 16, 1), tf.uint8))
+
+
 def test_layout(tiny_run):
     run, served = tiny_run
     assert {p.name for p in served.iterdir()} >= {"saved_model.pb", "variables", "assets.extra"}

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_st import layers as st
 from tests.keras_st.layers.recurrent.test_conv_lstm import ATOL, numpy, randomise
-from tests.reference.recurrent import conv, e3d_lstm_step, sigmoid
+from tests.reference.recurrent import conv, e3d_lstm_step, layer_norm, sigmoid
 
 GATES = {
     "paper": {"x": "r i g i2 f2 g2 o", "h": "r i g o", "m": "i2 f2 g2"},
@@ -56,6 +56,8 @@ OPTIONS = {
     "gate-norm": {"gate_norm": True},
     "no-recall": {"recall_steps": 0},
     "one-step": {"recall_steps": 1},
+    "eidetic-no-norm": {"eidetic_memory": True, "norm": False},
+    "forget-bias": {"forget_bias": -0.5},
 }
 
 
@@ -76,7 +78,9 @@ def test_steps_equal_the_numpy_witness_for_longer_than_the_history(rng, options,
     c = past_c[0] if tau else states[1]
     for x in xs:
         output, states = cell(x, states)
-        h, c, new_m = e3d_lstm_step(x, h, c, m, past_c[-tau:], w, cell.variant == "released", past_m and past_m[-tau:])
+        recalled = past_m and past_m[-tau:]
+        released = cell.variant == "released"
+        h, c, new_m = e3d_lstm_step(x, h, c, m, past_c[-tau:], w, released, recalled, cell.forget_bias)
         if tau:
             past_c.append(c)
         if past_m:
@@ -97,9 +101,13 @@ def test_a_stack_equals_the_numpy_witness(rng, filters, batch):
     x = rng.standard_normal((batch, 5, *MAP, 2))
     layer.build((None, None, *x.shape[2:]))
     randomise(layer, rng)
-    outputs = numpy(layer(x))
-    zero = np.zeros((batch, *MAP, 3))
-    h, past, m, w = [zero] * 3, [[zero] for _ in cells], zero, [reference_weights(cell) for cell in cells]
+    states = [
+        np.full(batch, 2, "int32") if len(s.shape) == 1 else rng.standard_normal(s.shape)
+        for s in layer.get_initial_state(batch, MAP)
+    ]
+    outputs = numpy(layer(x, initial_state=states))
+    h, m, w = states[0:9:3], states[-1], [reference_weights(cell) for cell in cells]
+    past = [[history[:, 0], history[:, 1]] for history in states[1:9:3]]
     for t in range(5):
         below = x[:, t]
         for k in range(3):
@@ -158,9 +166,28 @@ def test_streams_at_different_steps_share_a_batch(rng):
     np.testing.assert_allclose(numpy(together[1:]), numpy(cell(x[1:], new)[0]), atol=ATOL)
 
 
+@pytest.mark.parametrize("empty_slots", ["mask", "zeros"])
+def test_a_stateful_layer_starts_and_restarts_as_a_plain_one(rng, empty_slots):
+    """The count of states starts at 1 (or at the number of slots), not at 0; a second call goes on."""
+    x = rng.standard_normal((2, 4, *MAP, 2))
+    plain, stateful = (
+        st.SpatialRNN(make(empty_slots=empty_slots), return_sequences=True, stateful=s, dtype="float64") for s in (0, 1)
+    )
+    plain.build(x.shape)
+    stateful.build(x.shape)
+    randomise(plain, rng)
+    stateful.cell.set_weights(plain.cell.get_weights())
+    whole = numpy(plain(x))
+    np.testing.assert_allclose(numpy(stateful(x)), whole, atol=ATOL)
+    assert np.abs(numpy(stateful(x)) - whole).max() > 1e-3
+    stateful.reset_state()
+    np.testing.assert_allclose(numpy(stateful(x[:, :3])), whole[:, :3], atol=ATOL)
+    np.testing.assert_allclose(numpy(stateful(x[:, 3:])), whole[:, 3:], atol=ATOL)
+
+
 def test_v5_1_one_position_recalls_itself(rng):
     """tau = T = H = W = 1: C' = i . g + LN(2 C) whatever r is."""
-    cell = make(k=(1, 1, 1), recall_steps=1, norm=False)
+    cell = make(k=(1, 1, 1), recall_steps=1)
     cell.build((None, 1, 1, 1, 2))
     randomise(cell, rng)
     x, c = rng.standard_normal((4, 1, 1, 1, 2)), rng.standard_normal((4, 1, 1, 1, 3))
@@ -169,7 +196,7 @@ def test_v5_1_one_position_recalls_itself(rng):
     w = reference_weights(cell)
     i = sigmoid(conv(x, w["x"]["i"]) + w["b_x"]["i"] + conv(h, w["h"]["i"]))
     g = np.tanh(conv(x, w["x"]["g"]) + w["b_x"]["g"] + conv(h, w["h"]["g"]))
-    np.testing.assert_allclose(numpy(states[1])[:, -1], i * g + 2 * c, atol=ATOL)
+    np.testing.assert_allclose(numpy(states[1])[:, -1], i * g + layer_norm(2 * c, w["cell_norm"]), atol=ATOL)
 
 
 @pytest.mark.parametrize("norm, c, h", [(True, 0.380797, 0.475537), (False, 3.842914, 0.499975)])
@@ -292,6 +319,7 @@ def test_q6_epsilon_of_the_released_code_magnifies_gradients_of_constant_maps():
     [
         ({"recall_steps": -1}, "recall_steps=-1"),
         ({"recall_steps": 2.5}, "recall_steps=2.5"),
+        ({"recall_steps": True}, "recall_steps=True"),
         ({"variant": "openstl"}, "variant='openstl'"),
         ({"empty_slots": "skip"}, "empty_slots='skip'"),
         ({"eidetic_memory": True, "variant": "released"}, "variant='released'"),

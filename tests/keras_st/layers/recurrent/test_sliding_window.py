@@ -75,6 +75,31 @@ def test_the_network_equals_the_numpy_witness(rng, window, batch):
         np.testing.assert_allclose(patches(got[:, t], 2), want, atol=atol)
 
 
+def test_a_windowed_stack_equals_the_witness_from_random_states(rng):
+    """In float64, before the decoder: random hidden states, histories of two, memory and window."""
+    layer = st.SpatialRNN(st.SlidingWindowStack(e3d_cells(recall_steps=3)), return_sequences=True)
+    x = rng.standard_normal((3, 5, 5, 4, 2))
+    layer.build(x.shape)
+    randomise(layer, rng)
+    states = [
+        np.full(3, 2, "int32") if len(s.shape) == 1 else rng.standard_normal(s.shape)
+        for s in layer.get_initial_state(3, (5, 4))
+    ]
+    outputs = numpy(layer(x, initial_state=states))
+    w = [reference_weights(cell) for cell in layer.cell.cells]
+    h, m, read = [states[0], states[3]], states[6], [states[7][:, 0], states[7][:, 1]]
+    past = [[states[n][:, 1], states[n][:, 2]] for n in (1, 4)]
+    for t in range(5):
+        read.append(x[:, t])
+        below = np.stack(read[-2:], axis=1)
+        for k in range(2):
+            h[k], c, m = e3d_lstm_step(below, h[k], past[k][-1], m, past[k][-3:], w[k])
+            past[k].append(c)
+            below = h[k]
+        want = np.concatenate([h[1][:, 0], h[1][:, 1]], axis=-1)  # depth in channels, slot by slot
+        np.testing.assert_allclose(outputs[:, t], want, atol=10 * ATOL)
+
+
 @pytest.mark.parametrize("conv3d", ["bottom", "top"])
 def test_a_baseline_equals_the_numpy_witness(rng, conv3d):
     """The 3-D convolution (T, k, k), no padding in time, below or above ST-LSTM levels."""
@@ -187,6 +212,7 @@ def test_recall_of_all_steps_of_a_task():
         (lambda: st.SlidingWindowStack(e3d_cells(), conv3d="outside"), "conv3d='outside'"),
         (lambda: st.SlidingWindowStack(e3d_cells(), conv3d="top"), r"ranks=\[3, 3\]"),
         (lambda: st.SlidingWindowStack(st_cells()), r"ranks=\[2, 2\]"),
+        (lambda: st.SlidingWindowStack([st.E3DLSTMCell(3, (2, 3, 3), strides=2)]), "keep the size"),
         (lambda: st.SlidingWindowStack(e3d_cells(recall_steps=None)), "recall_steps=None"),
         (lambda: forecaster(st.SlidingWindowStack(e3d_cells()), forecaster="conditioned"), "conditioned"),
         (lambda: forecaster(st.SlidingWindowStack(e3d_cells()), readout="all"), "readout"),
