@@ -31,7 +31,7 @@ def moving_shapes(
 
     Args:
         split: "train", "validation" or "test".
-        frame_size: height and width in pixels. Shapes reach 3/32 to 6/32 of it from their centre and move 1/32 to 2/32
+        frame_size: height and width in pixels. Shapes reach 3/32 to 6/32 of it from their centre and move 2/32 to 4/32
             of it a frame; circles have a radius of 5/32 to 8/32 of it. Edges are one pixel soft.
         num_frames: frames in a clip.
         noise: standard deviation of Gaussian noise on the grey values, 0..1 of the range.
@@ -75,7 +75,7 @@ def draw_block(seed, frame_size, num_frames, noise):
         return tf.random.stateless_uniform([BLOCK, *shape], next(seeds), low, high)
 
     label = tf.random.stateless_uniform([BLOCK], next(seeds), 0, len(CLASSES), tf.int64)
-    start, speed = uniform(0.0, frame_size, 2), uniform(pixel, 2 * pixel, 1)
+    start, speed = uniform(0.0, frame_size, 2), uniform(2 * pixel, 4 * pixel, 1)
     radius, phase = uniform(5 * pixel, 8 * pixel, 1), uniform(0.0, 2 * math.pi, 1)
     size, kind = uniform(3 * pixel, 6 * pixel), tf.random.stateless_uniform([BLOCK], next(seeds), 0, 3, tf.int32)
     time = tf.range(num_frames, dtype=tf.float32)

@@ -28,7 +28,7 @@ def test_the_label_is_the_motion():
     for video, label in zip(videos, labels):
         moved = steps(video)
         speed = np.hypot(*moved.T)
-        assert (speed > 0.9).all() and (speed < 2.1).all()
+        assert (speed > 1.8).all() and (speed < 4.1).all()
         heading = np.unwrap(np.arctan2(-moved[:, 0], moved[:, 1]))  # 0 right, pi/2 up, as seen on the screen
         turned = heading[-1] - heading[0]
         if CLASSES[label] in ("clockwise", "counterclockwise"):
