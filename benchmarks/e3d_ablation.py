@@ -57,18 +57,25 @@ STUDIES = {  # study -> (command line of all its variants, {variant: what it add
 }
 
 
-def run(words, steps, seed):
-    """Trains `steps` optimizer steps on sequences that are never seen twice; the test split's score."""
-    import numpy as np
-
+def recipe_of(words, steps, seed):
+    """The recipe of a variant: one epoch of `steps` batches of sequences that are never seen twice."""
     import train
-    from keras_st.metrics import classify
 
     words = sorted(words, key=lambda word: word.startswith("--"))  # the system comes first
     words = [word.format(decay=1 / steps) for word in words]
     recipe, _ = train.parse([*words, f"--training.seed={seed}", "--training.epochs=1"])
     data = {**recipe.data, "num_sequences": steps * recipe.training.batch_size}
-    recipe = dataclasses.replace(recipe, data=data)
+    return dataclasses.replace(recipe, data=data)
+
+
+def run(words, steps, seed):
+    """Trains `steps` optimizer steps; the test split's score."""
+    import numpy as np
+
+    import train
+    from keras_st.metrics import classify
+
+    recipe = recipe_of(words, steps, seed)
     feature, steps = train.examine(recipe)
     model = train.build_model(recipe, feature)
     train.compile_model(model, recipe.training, steps)
