@@ -307,8 +307,9 @@ def test_q6_epsilon_of_the_released_code_magnifies_gradients_of_constant_maps():
         c = keras.Variable(zero, dtype="float64")
 
         def loss(cell=cell, c=c, zero=zero, ramp=ramp):
-            _, states = cell.step(ops.zeros((1, *MAP, 18), "float64"), [zero, c + 0, zero])
-            return ops.sum(states[1] * ramp)
+            h = m = ops.convert_to_tensor(zero)
+            _, states = cell.step(ops.zeros((1, *MAP, 18), "float64"), [h, c + 0, m])
+            return ops.sum(states[1] * ops.convert_to_tensor(ramp))
 
         sizes.append(np.abs(gradients(loss, [c])[0]).max())
     assert sizes[0] / sizes[1] == pytest.approx(np.sqrt(1e-5 / 1e-12), rel=1e-3)
