@@ -68,6 +68,8 @@ def test_steps_equal_the_numpy_witness_for_longer_than_the_history(rng, options,
     cell = make(**{"recall_steps": 3, **options})
     cell.build((None, *MAP, 2))
     randomise(cell, rng)
+    if not cell.norm:  # nothing holds C and M back: with large weights they grow, and every error with them
+        cell.set_weights([0.3 * w for w in cell.get_weights()])
     w, tau = reference_weights(cell), cell.recall_steps
     xs = rng.standard_normal((6, batch, *MAP, 2))
     states = cell.get_initial_state(batch)
