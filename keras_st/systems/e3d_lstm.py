@@ -80,7 +80,7 @@ def build_e3d_lstm(
 
 def build_e3d_lstm_classifier(
     task: ForecastTask,
-    classes: int = len(MOTIONS),
+    classes: int = 6,
     pool: Literal["mean", "concat"] = "mean",
     head_dropout: float = 0.0,
     patch: int = 4,
@@ -228,7 +228,7 @@ def e3d_lstm_classifier() -> Recipe:
     values, like its head, are not known; its figures on Something-Something are known from memory only and are not
     printed. Ours: docs/results.
     """
-    model = {"kernel_size": (2, 3, 3), "filters": (16,), "patch": 2}
+    model = {"classes": len(MOTIONS), "kernel_size": (2, 3, 3), "filters": (16,), "patch": 2}
     recipe = _recipe("e3d_lstm_classifier", build_e3d_lstm_classifier, model)
     return dataclasses.replace(
         recipe,
