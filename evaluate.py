@@ -2,21 +2,21 @@
 
     python evaluate.py PATH                                      scores on the test split of its own data set
     python evaluate.py PATH --input clip.npy --horizon 15        forecasts the frames after a clip
+    python evaluate.py PATH --input clip.avi                     says what happens in a video
+    python evaluate.py --fuse PATH PATH --weights 0.6 0.4        averages the scores of evaluations of classifiers
+    python evaluate.py PATH --extract pool5 prob --split train   features of the videos of a split, one .npz
 
-PATH is a run folder, a .keras file in one, or a served folder (saved_models/<system>/<version>). Writes report.html,
-PNGs, forecast.gif and metrics.json, .csv, .md (with --input frames.npy in their place) to a new folder:
-`<run>/evaluation/<n>`, `runs/<system>/evaluations/<n>` for a served folder, or `--out`.
+PATH is a run folder, a .keras file in one, or a served folder (saved_models/<system>/<version>); after --fuse the
+folder of an evaluation. Writes report.html, PNGs, metrics.json, .csv, .md (a forecaster also forecast.gif; a classifier
+scores.npz; with --input frames.npy or probabilities.json in their place) to a new folder: `<run>/evaluation/<n>`,
+`runs/<system>/evaluations/<n>` for a served folder, or `--out`.
 """
 
 import argparse
-import contextlib
-import csv
 import dataclasses
-import html
 import json
 import os
 import pathlib
-import tempfile
 
 import numpy as np
 
@@ -30,7 +30,10 @@ with cli.quiet_import():
 from keras_st import saved, viz
 from keras_st.metrics import classify
 from keras_st.metrics import forecast as metrics
-from keras_st.metrics.bootstrap import bootstrap_interval
+from keras_st.reports import classify as class_report
+from keras_st.reports import forecast as forecast_report
+from keras_st.reports.files import read_history, read_json, write_report, written_aside
+from keras_st.saved import SavedClassifier
 from keras_st.specs import InputError
 from pipelines.clips import read_clip
 
@@ -40,29 +43,72 @@ SHOWN = 3  # sequences drawn in the report
 def main(argv):
     parser = argparse.ArgumentParser(prog="evaluate.py", description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("path", help="run folder, .keras file or served folder")
-    parser.add_argument("--input", help=".npy clip (T, H, W[, C]), uint8 0..255 or float 0..1")
+    parser.add_argument("path", nargs="?", help="run folder, .keras file or served folder")
+    parser.add_argument(
+        "--input", help=".npy clip (T, H, W[, C]), uint8 0..255 or float 0..1; of a classifier also a video"
+    )
     parser.add_argument("--horizon", type=int, help="frames to forecast (default: as trained)")
-    parser.add_argument("--out", help="folder to make; must not exist")
+    parser.add_argument("--fuse", nargs="+", metavar="EVALUATION", help="folders of evaluations of classifiers")
+    parser.add_argument("--weights", nargs="+", type=float, help="of the evaluations that are fused (default: equal)")
+    parser.add_argument("--extract", nargs="+", metavar="TAP", help="layers of a classifier's backbone, or prob")
+    parser.add_argument("--split", help="split whose features are extracted (default: test)")
+    parser.add_argument("--clips", type=int, help="clips of a video at test or extraction (default: as in the recipe)")
+    parser.add_argument("--crops", type=int, choices=(1, 5, 10), help="crops of a clip (default: as in the recipe)")
+    parser.add_argument("--out", help="folder to make (--extract: .npz file to write); must not exist")
     options = cli.parse(parser, argv)
-    forecaster = saved.load(options.path)
-    out = pathlib.Path(options.out) if options.out else next_folder(forecaster)
-    if out.exists():
-        raise InputError(f"Nothing is overwritten; the folder must not exist. Received: --out={out}")
-    if options.input:
-        out = predict(forecaster, options.input, options.horizon, out)
+    if options.out and pathlib.Path(options.out).exists():
+        raise InputError(f"Nothing is overwritten; what --out names must not exist. Received: --out={options.out}")
+    check_together(options)
+    if options.fuse:
+        out = fuse(options.fuse, options.weights, pathlib.Path(options.out or next_number("runs/fused")))
     else:
-        out = score(forecaster, out, options.horizon)
+        model = saved.load(options.path)
+        out = pathlib.Path(options.out) if options.out else next_folder(model)
+        is_classifier = isinstance(model, SavedClassifier)
+        for option, fits in (("horizon", not is_classifier), ("extract", is_classifier), ("clips", is_classifier)):
+            if getattr(options, option) is not None and not fits:
+                kind = "classifier" if is_classifier else "forecaster"
+                raise InputError(f"--{option} is not for a {kind}. Received: {options.path}")
+        if options.extract:
+            print(f"features: {extract(model, options, out if options.out else None)}")
+            return
+        if is_classifier:
+            views = {"test_clips": options.clips, "test_crops": options.crops}
+            views = {name: value for name, value in views.items() if value is not None}
+            out = (
+                classify_input(model, options.input, out, views) if options.input else score_classes(model, out, views)
+            )
+        elif options.input:
+            out = predict(model, options.input, options.horizon, out)
+        else:
+            out = score(model, out, options.horizon)
     print(f"report: {out / 'report.html'}")
 
 
-def next_folder(forecaster):
+def check_together(options):
+    """Raises InputError for options that do not go together."""
+    if (options.path is None) == (options.fuse is None):
+        raise InputError(f"Give a model or --fuse, one of them. Received: {options.path} and --fuse={options.fuse}")
+    for option, other in (("weights", "fuse"), ("split", "extract")):
+        if getattr(options, option) is not None and not getattr(options, other):
+            raise InputError(f"--{option} goes with --{other}. Received: --{option}={getattr(options, option)}")
+    if options.fuse and any((options.input, options.horizon, options.extract, options.clips, options.crops)):
+        raise InputError("--fuse takes evaluations, --weights and --out only. Received: more")
+    if options.extract and options.input:
+        raise InputError(f"--extract reads a split, not --input. Received: --input={options.input}")
+
+
+def next_folder(model):
     """`<run>/evaluation/<n>`, or `runs/<system>/evaluations/<n>`: a served folder is never written to."""
-    path = forecaster.path
+    path = model.path
     if path.suffix == ".keras":
-        parent = path.parent / "evaluation"
-    else:
-        parent = pathlib.Path("runs", (forecaster.recipe or {}).get("system", "served"), "evaluations")
+        return next_number(path.parent / "evaluation")
+    return next_number(pathlib.Path("runs", (model.recipe or {}).get("system", "served"), "evaluations"))
+
+
+def next_number(parent):
+    """`parent/<n>`, the first that is free above all that are taken."""
+    parent = pathlib.Path(parent)
     taken = [int(p.name) for p in parent.iterdir() if p.name.isdigit()] if parent.is_dir() else []
     return parent / str(max(taken, default=0) + 1)
 
@@ -118,15 +164,16 @@ def score(forecaster, out, horizon=None):
             if name == recipe.system and len(shown) < SHOWN:
                 shown += list(zip(context, frames, truth))[: SHOWN - len(shown)]
     scores = {name: {m: np.concatenate([p[m] for p in parts]) for m in parts[0]} for name, parts in scores.items()}
-    result = summarise(scores, recipe, forecaster)
+    result = forecast_report.summarise(scores, recipe, forecaster)
     history = read_history(forecaster.path.parent / "history.csv")
     if history is not None:
         result["history"] = history
     if labels:
-        result["classification"] = summarise_classes(np.concatenate(labels), np.concatenate(logits))
+        labels, logits = np.concatenate(labels), np.concatenate(logits)
+        result["classification"] = class_report.summarise_classes(labels, logits)
     with written_aside(out) as folder:
         (folder / "metrics.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
-        write_tables(folder, result)
+        forecast_report.write_tables(folder, result)
         viz.save_gif(folder / "forecast.gif", *shown[0])
         pictures = [("Truth left, forecast right (under the white bar)", "forecast.gif")]
         for n, sequence in enumerate(shown):
@@ -137,246 +184,206 @@ def score(forecaster, out, horizon=None):
             curves = {name: c for name, c in curves.items() if None not in c}
             viz.lead_time_curves(curves, metric + unit).savefig(folder / f"{metric}.png")
             pictures.append((f"{metric} by lead time", f"{metric}.png"))
-        if labels:
-            confusion = result["classification"]["confusion"]
-            viz.confusion_matrix(confusion).savefig(folder / "confusion.png")
-            pictures.append(("Confusion: row true class, column predicted", "confusion.png"))
-        if history is not None:
-            viz.training_curves({name: values for name, values in history.items() if name.endswith("loss")}).savefig(
-                folder / "training.png"
-            )
-            pictures.append(("Training", "training.png"))
+        if "classification" in result:
+            pictures += class_report.draw(folder, result, {})
+        pictures += draw_history(folder, history)
         write_report(folder, f"{recipe.system} on {recipe.data['name']}", pictures, folder / "metrics.md")
     print((out / "metrics.md").read_text())
     return out
 
 
-def test_split(forecaster, horizon):
-    """`(recipe, batches)` of the test split a model was trained beside."""
+def draw_history(folder, history):
+    """The losses over epochs, where they are known; `[(caption, file)]`."""
+    if history is None:
+        return []
+    losses = {name: values for name, values in history.items() if name.endswith("loss")}
+    viz.training_curves(losses).savefig(folder / "training.png")
+    return [("Training", "training.png")]
+
+
+def recipe_beside(model, **task):
+    """The recipe a model was trained with, with options of its task replaced."""
     import train  # which imports this module
 
-    if forecaster.recipe is None:
+    if model.recipe is None:
         raise InputError(
-            f"There is no recipe.yaml beside the model, so its data set is unknown. Received: {forecaster.path}"
+            f"There is no recipe.yaml beside the model, so its data set is unknown. Received: {model.path}"
         )
-    recipe = train.load_recipe(forecaster.recipe)
-    task = dataclasses.replace(recipe.task, horizon_frames=forecaster.horizon_frames if horizon is None else horizon)
-    recipe = dataclasses.replace(recipe, task=task)
-    if not forecaster.feature_is_known:  # a .keras file without features.json beside it
-        forecaster.feature = train.feature_of(recipe, "test")
+    recipe = train.load_recipe(model.recipe)
+    recipe = dataclasses.replace(recipe, task=dataclasses.replace(recipe.task, **task))
+    if not model.feature_is_known:  # a .keras file without features.json beside it
+        model.feature = train.feature_of(recipe, "test")
+    return recipe
+
+
+def test_split(forecaster, horizon):
+    """`(recipe, batches)` of the test split a forecaster was trained beside."""
+    import train
+
+    recipe = recipe_beside(forecaster, horizon_frames=forecaster.horizon_frames if horizon is None else horizon)
     return recipe, train.batches_of(recipe, forecaster.feature, "test")
 
 
-def summarise(scores, recipe, forecaster):
-    """The metric table as plain values: mean, 95 % bootstrap interval over sequences, and every lead time."""
-    table = {}
-    for name, values in scores.items():
-        table[name] = {}
-        for metric, frames in values.items():
-            table[name][metric] = summarise_metric(frames)
-        # Jensen: the mean of PSNRs is never below the PSNR of the mean error; if it is, an axis was mixed up.
-        if "exact_frames" not in table[name]["psnr"]:
-            bound = -10 * np.log10(table[name]["mse_per_pixel"]["mean"])
-            assert table[name]["psnr"]["mean"] >= bound - 1e-6, "mean PSNR below the PSNR of the mean error"
-    mse = {name: values["mse_per_pixel"] for name, values in table.items()}
-    best = min(metrics.TRIVIAL_FORECASTS, key=lambda name: mse[name]["mean"])
-    first = {name: values["per_lead_time"][0] for name, values in mse.items()}
-    return {
+# Classes
+
+
+def score_classes(model, out, views=()):
+    """Scores a classifier on its data set's test split; writes tables, pictures, scores.npz and the report."""
+    recipe = recipe_beside(model, **dict(views))
+    task, parts, frames = recipe.task, [], {}
+    for inputs, targets in views_of(recipe, model.feature, "test"):
+        logits, averaged = score_views(model, inputs["video"].numpy(), task.average)
+        labels, names = targets["logits"].numpy(), [name.decode() for name in inputs["id"].numpy()]
+        parts.append((labels, averaged, names, (logits.argmax(-1) == labels[:, None]).mean(axis=1)))
+        for label, guess, name, video in zip(labels, averaged.argmax(-1), names, inputs["video"].numpy()):
+            pair = (model.classes[label], model.classes[guess])
+            if label != guess and len(frames.setdefault(pair, [])) < class_report.EXAMPLES:
+                frames[pair].append((name, video[0]))
+    labels, scores, names, views_right = (np.concatenate(part) for part in zip(*parts))
+    result = {
         "system": recipe.system,
         "data": recipe.data,
         "split": "test",
-        "sequences": len(next(iter(scores[recipe.system].values()))),
-        "context_frames": recipe.task.context_frames,
-        "horizon_frames": recipe.task.horizon_frames,
-        "value_range": list(forecaster.value_range),
-        "clipped": forecaster.is_video,
-        "unit": forecaster.feature.unit,
-        "best_trivial": best,
-        "mse_below_best_trivial": _cut(mse[recipe.system]["mean"], mse[best]["mean"]),
-        "mse_below_last_frame_at_lead_1": _cut(first[recipe.system], first["last_frame"]),
-        "forecasts": table,
+        "videos": len(labels),
+        "views": {
+            "clips": task.test_clips,
+            "crops": task.test_crops,
+            "frames": task.clip_frames,
+            "average": task.average,
+        },
+        "view_accuracy": float(views_right.mean()),
+        "classification": class_report.summarise_classes(labels, scores, model.classes),
         "seed": recipe.training.seed,
-        "model": str(cli.with_variable(str(forecaster.path))),
-        "environment": cli.environment(),
-        "training_environment": read_json(forecaster.path.parent / "environment.json"),
+        **cli.provenance(model.path),
     }
+    history = read_history(model.path.parent / "history.csv")
+    if history is not None:
+        result["history"] = history
+    return write_classes(out, result, frames, history, labels, scores, names, model.classes)
 
 
-def summarise_metric(frames):
-    """Mean, 95 % interval over sequences and mean per lead time of values (sequences, lead times).
-
-    Frames forecast exactly have an infinite PSNR: they are left out of the means and counted.
-    """
-    finite = np.isfinite(frames)
-
-    def mean(values, keep):
-        return float(values[keep].mean()) if keep.any() else None
-
-    entry = {
-        "mean": mean(frames, finite),
-        "per_lead_time": [mean(frames[:, t], finite[:, t]) for t in range(frames.shape[1])],
-    }
-    if finite.all():
-        entry["interval_95"] = list(bootstrap_interval(frames.mean(axis=1)))
-    else:
-        entry["exact_frames"] = int((~finite).sum())
-    return entry
+def write_classes(out, result, frames, history, labels, scores, names, classes):
+    """The folder of an evaluation of classes; returns its path."""
+    with written_aside(out) as folder:
+        (folder / "metrics.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+        np.savez(folder / "scores.npz", scores=scores.astype("float32"), labels=labels, ids=names, classes=classes)
+        class_report.write_tables(folder, result)
+        pictures = class_report.draw(folder, result, frames) + draw_history(folder, history)
+        write_report(folder, f"{result['system']} on {result['data']['name']}", pictures, folder / "metrics.md")
+    print((out / "metrics.md").read_text())
+    return out
 
 
-def summarise_classes(labels, logits):
-    """Accuracy of a classifier with its 95 % interval over clips, beside the share of the most frequent class."""
-    hits = classify.top_k_hits(labels, logits)
-    return {
-        "accuracy": float(hits.mean()),
-        "interval_95": list(bootstrap_interval(hits.astype(float))),
-        "most_frequent_class": float(np.bincount(labels).max() / len(labels)),
-        "confusion": classify.confusion_matrix(labels, logits).tolist(),
-    }
+def views_of(recipe, feature, split):
+    """Batches of the test views of a split, as many videos as views fit in a training batch."""
+    import train
+    from pipelines.classify import test_views
+
+    task = recipe.task
+    videos = max(1, recipe.training.batch_size // (task.test_clips * task.test_crops))
+    return test_views(train.dataset_of(recipe, split), feature, task, videos)
 
 
-def _cut(ours, theirs):
-    """By which share `ours` is below `theirs`; None where theirs is 0."""
-    return 1 - ours / theirs if theirs else None
+def score_views(model, views, average):
+    """`(logits (B, V, K), scores (B, K))` of views (B, V, T, H, W, C), values 0..1; scores are probabilities."""
+    batch, count = views.shape[:2]
+    logits = model.logits(views.reshape(batch * count, *views.shape[2:])).reshape(batch, count, -1)
+    if not np.isfinite(logits).all():
+        raise InputError(f"The model's logits are not finite. Received: {model.path}")
+    if average == "logits":
+        return logits, classify.softmax(logits.mean(axis=1))
+    return logits, classify.softmax(logits).mean(axis=1)
 
 
-# Files
+def classify_input(model, path, out, views):
+    """Says what happens in one video or clip; writes probabilities.json, frames.png and report.html."""
+    from pipelines.classify import views_of_clip
+    from pipelines.videos import decode
 
-
-@contextlib.contextmanager
-def written_aside(out):
-    """A temporary folder that becomes `out` when the block ends well; otherwise nothing is left."""
-    out = pathlib.Path(out)
-    if out.exists():
-        raise InputError(f"Nothing is overwritten; the folder must not exist. Received: {out}")
+    task = dataclasses.replace(recipe_beside(model).task, **views)
+    clip = read_clip(path) if pathlib.Path(path).suffix == ".npy" else decode(path)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The folder must be one that can be made. Received: {error}") from error
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".writing-") as aside:
-        folder = pathlib.Path(aside, "out")
-        folder.mkdir()
-        yield folder
-        os.rename(folder, out)
+        shown = model.scale(clip)
+        _, scores = score_views(model, views_of_clip(shown, task).numpy()[None], task.average)
+    except InputError as error:
+        raise InputError(f"{path} cannot be classified: {error}") from error
+    order = np.argsort(-scores[0])[:10]
+    table = {model.classes[n]: float(scores[0, n]) for n in order}
+    with written_aside(out) as folder:
+        (folder / "probabilities.json").write_text(json.dumps(table, indent=1) + "\n")
+        lines = ["| class | probability |", "|---|---|", *(f"| {name} | {p:.3f} |" for name, p in table.items())]
+        (folder / "probabilities.md").write_text("\n".join(lines) + "\n")
+        viz.examples([(os.path.basename(path), shown)]).savefig(folder / "frames.png")
+        title = f"{os.path.basename(path)}: {model.classes[order[0]]}"
+        write_report(folder, title, [("Frames", "frames.png")], folder / "probabilities.md")
+    print((out / "probabilities.md").read_text())
+    return out
 
 
-def write_tables(folder, result):
-    """metrics.csv (a row per forecast, metric and lead time) and metrics.md (what a person reads first)."""
-    with (folder / "metrics.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["forecast", "metric", "lead_time", "value"])
-        for name, values in result["forecasts"].items():
-            for metric, entry in values.items():
-                writer.writerows((name, metric, t + 1, v) for t, v in enumerate(entry["per_lead_time"]))
-    metric_names = list(next(iter(result["forecasts"].values())))
-    lines = [
-        f"{result['sequences']} test sequences of {result['data']['name']}, {result['context_frames']} frames in, "
-        f"{result['horizon_frames']} out, {_range(result)}. Mean over lead times, 95 % bootstrap interval over "
-        "sequences. SSIM: 7x7 uniform window, range 1.",
-        "",
-        "| forecast | " + " | ".join(metric_names) + " |",
-        "|---|" + "---|" * len(metric_names),
-    ]
-    for name, values in result["forecasts"].items():
-        cells = []
-        for metric in metric_names:
-            low_high = values[metric].get("interval_95")
-            interval = f" [{low_high[0]:.4g}, {low_high[1]:.4g}]" if low_high else ""
-            exact = values[metric].get("exact_frames")
-            cells.append(_number(values[metric]["mean"]) + interval + (f" ({exact} frames exact)" if exact else ""))
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines += [
-        "",
-        f"MSE {_below(result['mse_below_best_trivial'])} the best trivial forecast "
-        f"({result['best_trivial']}), averaged over lead times 1 to {result['horizon_frames']}; "
-        f"{_below(result['mse_below_last_frame_at_lead_1'])} last_frame at lead time 1.",
-        "",
-        "| MSE per pixel at lead time | " + " | ".join(str(t + 1) for t in range(result["horizon_frames"])) + " |",
-        "|---|" + "---|" * result["horizon_frames"],
-    ]
-    for name, values in result["forecasts"].items():
-        cells = (_number(v) for v in values["mse_per_pixel"]["per_lead_time"])
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    if "classification" in result:
-        entry = result["classification"]
-        low, high = entry["interval_95"]
-        lines += [
-            "",
-            f"Accuracy {entry['accuracy']:.3f} [{low:.3f}, {high:.3f}] from the {result['context_frames']} frames seen "
-            f"of {result['context_frames'] + result['horizon_frames']}; "
-            f"the most frequent class is {entry['most_frequent_class']:.3f} of the clips.",
-        ]
-    (folder / "metrics.md").write_text("\n".join(lines) + "\n")
+def fuse(folders, weights, out):
+    """Averages the scores of evaluations of the same videos; writes what `score_classes` writes."""
+    stored = [read_scores(folder) for folder in folders]
+    first, results = stored[0], [read_json(pathlib.Path(folder, "metrics.json")) for folder in folders]
+    for folder, other in zip(folders, stored):
+        if sorted(other["ids"]) != sorted(first["ids"]) or list(other["classes"]) != list(first["classes"]):
+            raise InputError(f"Evaluations that are fused must be of the same videos and classes. Received: {folder}")
+    rows = [{name: n for n, name in enumerate(other["ids"])} for other in stored]
+    scores = [other["scores"][[row[name] for name in first["ids"]]] for other, row in zip(stored, rows)]
+    try:
+        fused = classify.fused(scores, weights)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    labels, classes = first["labels"], [str(name) for name in first["classes"]]
+    result = {
+        **{name: results[0][name] for name in ("data", "split", "videos", "views")},
+        "system": " + ".join(result["system"] for result in results),
+        "fused": [str(cli.with_variable(str(folder))) for folder in folders],
+        "weights": weights or [1 / len(folders)] * len(folders),
+        "classification": class_report.summarise_classes(labels, fused, classes),
+        "environment": cli.environment(),
+    }
+    return write_classes(out, result, {}, None, labels, fused, first["ids"], classes)
 
 
-def _range(result):
-    low, high = result["value_range"]
-    if result["clipped"]:
-        return "values 0..1, forecasts clipped to 0..1"
-    return f"values 0..1 (of {low:g} to {high:g} {result['unit']}), forecasts not clipped"
+def read_scores(folder):
+    """The content of an evaluation's scores.npz, checked."""
+    path = pathlib.Path(folder, "scores.npz")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in ("scores", "labels", "ids", "classes")}
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise InputError(f"{folder} must be the folder of a classifier's evaluation. Received: {error}") from error
 
 
-def _number(value):
-    return "–" if value is None else f"{value:.4g}"
+def extract(model, options, out):
+    """Features of the videos of a split: the mean over test views of every tap, one .npz of arrays by tap.
 
-
-def _below(cut):
-    if cut is None:
-        return "not comparable with"
-    return f"{100 * abs(cut):.1f} % {'below' if cut >= 0 else 'above'}"
-
-
-def write_report(folder, title, pictures, table=None):
-    """report.html: the tables, then every picture, all files beside it."""
-    body = [f"<h1>{html.escape(title)}</h1>"]
-    if table is not None:
-        body.append(_markdown_as_html(table.read_text()))
-    for caption, file in pictures:
-        body.append(f'<figure><img src="{file}" alt="{html.escape(caption)}">')
-        body.append(f"<figcaption>{html.escape(caption)}</figcaption></figure>")
-    (folder / "report.html").write_text(REPORT.format(title=html.escape(title), body="\n".join(body)))
-
-
-REPORT = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-body {{ font-family: sans-serif; margin: 2em auto; max-width: 70em; padding: 0 1em; color: #222 }}
-table {{ border-collapse: collapse; margin: 1em 0; font-size: 85%; display: block; overflow-x: auto }}
-td, th {{ border: 1px solid #ccc; padding: .3em .6em; text-align: right }}
-td:first-child, th:first-child {{ text-align: left }}
-img {{ max-width: 100%; border: 1px solid #ddd }} figure {{ margin: 1.5em 0 }} figcaption {{ color: #555 }}
-</style></head><body>
-{body}
-</body></html>
-"""
-
-
-def _markdown_as_html(text):
-    """The two things our own tables use: paragraphs and pipe tables."""
-    parts = []
-    for block in text.strip().split("\n\n"):
-        lines = block.splitlines()
-        if not lines[0].startswith("|"):
-            parts.append(f"<p>{html.escape(block)}</p>")
-            continue
-        rows = [[html.escape(cell.strip()) for cell in line.strip("|").split("|")] for line in lines]
-        head = "".join(f"<th>{cell}</th>" for cell in rows[0])
-        tail = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows[2:])
-        parts.append(f"<table><tr>{head}</tr>{tail}</table>")
-    return "\n".join(parts)
-
-
-def read_json(path):
-    """The content of a JSON file, None where there is none."""
-    return json.loads(path.read_text()) if path.is_file() else None
-
-
-def read_history(path):
-    """`{name: [value per epoch]}` of the losses and errors in a run's history.csv, None where there is none."""
-    if not path.is_file():
-        return None
-    with path.open() as file:
-        rows = list(csv.DictReader(file))
-    names = [name for name in (rows[0] if rows else []) if name.endswith(("loss", "mse"))]
-    return {name: [float(row[name]) for row in rows] for name in names} or None
+    Beside them `labels` and `ids`. Returns its path.
+    """
+    split = options.split or "test"
+    views = {"test_clips": options.clips, "test_crops": options.crops}
+    recipe = recipe_beside(model, **{name: value for name, value in views.items() if value is not None})
+    if model.model is None:
+        raise InputError(f"--extract needs a run folder or a .keras file. Received: {model.path}")
+    try:
+        taps = model.model.taps(options.extract)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    parts = {name: [] for name in (*options.extract, "labels", "ids")}
+    for inputs, targets in views_of(recipe, model.feature, split):
+        video = inputs["video"].numpy()
+        for name, values in taps(video.reshape(-1, *video.shape[2:]), training=False).items():
+            values = np.asarray(values).reshape(*video.shape[:2], *values.shape[1:])
+            parts[name].append(values.mean(axis=1))
+        parts["labels"].append(targets["logits"].numpy())
+        parts["ids"].append(np.array([name.decode() for name in inputs["id"].numpy()]))
+    out = out or model.path.parent / f"features_{split}.npz"
+    if out.exists():
+        raise InputError(f"Nothing is overwritten; the file must not exist. Received: {out}")
+    partial = out.with_name(f".{out.name}.partial.npz")
+    np.savez(partial, **{name: np.concatenate(values) for name, values in parts.items()})
+    os.replace(partial, out)
+    return out
 
 
 if __name__ == "__main__":

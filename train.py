@@ -3,6 +3,7 @@
     python train.py [SYSTEM] [--data.name=... --model.filters=... --training.epochs=...]
     python train.py SYSTEM --help            every option, its type and its default
     python train.py SYSTEM --print_config    the resolved recipe as YAML, which --config reads
+    python train.py SYSTEM --describe        parameters and multiply-adds of its model; needs no data
     python train.py --resume RUN             goes on with a run that was interrupted
 
 Writes `runs/<system>/<id>/`: recipe.yaml (resolved), environment.json, features.json, history.csv, checkpoint,
@@ -19,6 +20,7 @@ import pathlib
 import sys
 from argparse import ArgumentError
 
+import numpy as np
 import yaml
 from jsonargparse import ArgumentParser
 
@@ -32,14 +34,17 @@ with cli.quiet_import():
 
 import evaluate
 from keras_st import saved
-from keras_st.specs import InputError, Recipe, Training
+from keras_st.backend import multiply_adds
+from keras_st.models import ClipClassifier
+from keras_st.specs import ClassifyTask, InputError, Recipe, Training
 from keras_st.systems import list_systems
 from keras_st.systems import recipe as recipe_of
 from keras_st.training.callbacks import Checkpoint, LogWeight, progress_callbacks
-from keras_st.training.losses import LOSSES
+from keras_st.training.compile import compile_classifier, compile_forecaster
 from keras_st.training.schedules import LinearlyDecayedWeight, make_policy
 from pipelines import feature_spec, list_datasets, make_dataset
-from pipelines.build import DATASETS
+from pipelines.build import DATASETS, class_names
+from pipelines.classify import check_elements, first_view, test_views, training_clips
 from pipelines.forecast import (
     add_context_targets,
     add_decoupling_targets,
@@ -53,6 +58,7 @@ SET_HERE = {
     "epoch",
     "seed",
     "num_frames",
+    "min_frames",
     "context_frames",
     "shuffle",
 }  # options of data sets that follow from the recipe
@@ -60,6 +66,8 @@ SET_HERE = {
 
 def main(argv):
     recipe, options = parse(argv)
+    if options.describe:
+        return print(description(recipe))
     feature, steps = examine(recipe)
     model = build_model(recipe, feature)
     if options.resume:
@@ -123,6 +131,7 @@ def make_parser(system, dataset, config):
     base = recipe_of(system, dataset)
     parser = ArgumentParser(prog=f"train.py {base.system}", description=describe(base.system), exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML of a recipe, as --print_config writes it.")
+    parser.add_argument("--describe", action="store_true", help="Print parameters and multiply-adds, train nothing.")
     parser.add_argument("--resume", help="Folder of an interrupted run to go on with.")
     parser.add_argument("--runs", default="runs", help="Parent of the run folders.")
     parser.add_argument("--saved_models", default="saved_models", help="Parent of the exported folders.")
@@ -182,13 +191,21 @@ def examine(recipe: Recipe):
     steps = math.ceil(int(clips["train"].cardinality()) / recipe.training.batch_size)
     for split, dataset in clips.items() if is_classifier(recipe) else ():
         check_labels(dataset, split, recipe.model["classes"])
+        if isinstance(recipe.task, ClassifyTask):
+            check_elements(dataset, recipe.task)
     return feature_of(recipe, "train"), steps * (2 if recipe.training.reverse_input else 1)
 
 
 def feature_of(recipe: Recipe, split):
     """`FeatureSpec` of the clips of the recipe's data set."""
-    frames = recipe.task.context_frames + recipe.task.horizon_frames
-    return feature_spec(dataset_of(recipe, split), **{**recipe.data, "num_frames": frames})
+    return feature_spec(dataset_of(recipe, split), **{**recipe.data, "num_frames": frames_of(recipe.task)})
+
+
+def frames_of(task):
+    """Frames of a video that a task needs."""
+    if isinstance(task, ClassifyTask):
+        return (task.clip_frames - 1) * task.frame_stride + 1
+    return task.context_frames + task.horizon_frames
 
 
 def check_labels(clips, split, classes):
@@ -205,11 +222,19 @@ def check_labels(clips, split, classes):
 def build_model(recipe: Recipe, feature):
     """The recipe's model, seeded and built for clips like `feature`."""
     keras.utils.set_random_seed(recipe.training.seed)
+    classifies, shape = isinstance(recipe.task, ClassifyTask), feature.shape
+    if classifies:
+        task = dataclasses.replace(recipe.task, channels=feature.shape[-1])
+        if not (task.resize or task.crop):
+            task = dataclasses.replace(task, resize=feature.shape[1:3])
+        recipe, shape = dataclasses.replace(recipe, task=task), task.clip_shape
     try:
         model = recipe.build()
-        model.build({"video": (None, *feature.shape)})
+        model.build({"video": (None, *shape)})
     except ValueError as error:
         raise InputError(str(error)) from error
+    if classifies:
+        return model
     training, needed = recipe.training, make_policy(recipe.training.rollout).input_names
     if training.loss == "binary_crossentropy" and model.activation != "sigmoid":
         raise InputError(
@@ -235,10 +260,41 @@ def build_model(recipe: Recipe, feature):
     return model
 
 
+def description(recipe: Recipe):
+    """Parameters and multiply-adds of the recipe's model for one clip, as a table.
+
+    Frames are of the recipe's size, where it leaves that open 64x64 (`--task.crop` of a classifier).
+    """
+    task, frame_size = recipe.task, recipe.data.get("frame_size", 64)
+    size = (frame_size, frame_size) if isinstance(frame_size, int) else tuple(frame_size)
+    if isinstance(task, ClassifyTask):
+        task = dataclasses.replace(task, crop=task.crop or task.resize or size, channels=task.channels or 3)
+        shape = task.clip_shape
+    else:
+        shape = (task.context_frames, *size, 1)
+    try:
+        model = dataclasses.replace(recipe, task=task).build()
+        model.build({"video": (None, *shape)})
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    count = multiply_adds(lambda video: model({"video": video}), (1, *shape))
+    trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+    known = f"{count / 1e9:.2f} G" if count is not None else "not counted (a loop over time, or another backend)"
+    rows = {
+        "input (T, H, W, C)": " x ".join(map(str, shape)),
+        "parameters": f"{model.count_params():,}",
+        "of them trainable": f"{trainable:,}",
+        "multiply-adds a clip": known,
+    }
+    return "\n".join(
+        [f"| {recipe.system} | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
+    )
+
+
 def fit(recipe: Recipe, model, feature, steps, run: pathlib.Path):
     """Trains a built model, from the run's last checkpoint where there is one."""
     training = recipe.training
-    features = {"features": [dataclasses.asdict(feature)], "horizon_frames": recipe.task.horizon_frames}
+    features = {"features": [dataclasses.asdict(feature)], **told_of(recipe)}
     (run / "features.json").write_text(json.dumps(features, indent=1) + "\n")
     compile_model(model, training, steps)
     weight = forecast_weight(training)
@@ -262,18 +318,33 @@ def fit(recipe: Recipe, model, feature, steps, run: pathlib.Path):
     )
 
 
+def told_of(recipe: Recipe):
+    """What is written beside a model about its task: the horizon of a forecaster, the names of the classes."""
+    if not isinstance(recipe.task, ClassifyTask):
+        return {"horizon_frames": recipe.task.horizon_frames}
+    count = recipe.model["classes"]
+    names = class_names(recipe.data["name"])
+    return {"classes": list(names) if names and len(names) == count else [str(n) for n in range(count)]}
+
+
 def dataset_of(recipe: Recipe, split, **options):
     """The recipe's data set; generators make clips as long as the task needs."""
     data = {name: value for name, value in recipe.data.items() if name != "name"}
     taken = inspect.signature(DATASETS[recipe.data["name"]]).parameters
-    frames = recipe.task.context_frames + recipe.task.horizon_frames
-    seen = recipe.task.context_frames
-    options = {"seed": recipe.training.seed, "num_frames": frames, "context_frames": seen, **options}
+    frames = frames_of(recipe.task)
+    options = {"seed": recipe.training.seed, "num_frames": frames, "min_frames": frames, **options}
+    if isinstance(recipe.task, ClassifyTask):
+        options["min_frames"] = 1  # videos that are too short start over
+    else:
+        options["context_frames"] = recipe.task.context_frames
     return make_dataset(recipe.data["name"], split, **data, **{k: v for k, v in options.items() if k in taken})
 
 
 def batches_of(recipe: Recipe, feature, split):
-    """Validation or test batches, in order."""
+    """Validation or test batches, in order; of a classifier the first test view of every video."""
+    if isinstance(recipe.task, ClassifyTask):
+        task = dataclasses.replace(recipe.task, test_clips=1, test_crops=1)
+        return test_views(dataset_of(recipe, split), feature, task, recipe.training.batch_size).map(first_view)
     clips, labelled = dataset_of(recipe, split), is_classifier(recipe)
     batches = forecast_batches(clips, feature, recipe.task, recipe.training.batch_size, labelled=labelled)
     return with_other_targets(batches, recipe.training)
@@ -298,11 +369,15 @@ def training_batches(recipe: Recipe, feature, first_epoch, steps):
     def one_epoch(epoch):
         clips = dataset_of(recipe, "train", epoch=epoch)
         window_seed = tf.cast(training.seed, tf.int64) * 1_000_003 + epoch
+        if isinstance(task, ClassifyTask):
+            return training_clips(clips, feature, task, training.batch_size, window_seed)
         options = {"reverse_input": training.reverse_input, "labelled": is_classifier(recipe)}
         return forecast_batches(clips, feature, task, training.batch_size, window_seed, **options)
 
     one_epoch = tf.autograph.experimental.do_not_convert(one_epoch)  # it reads files
     batches = tf.data.Dataset.range(first_epoch, training.epochs).flat_map(one_epoch)
+    if isinstance(task, ClassifyTask):
+        return batches.prefetch(tf.data.AUTOTUNE)
     left = (training.epochs - first_epoch) * steps
     batches = add_rollout(batches, make_policy(training.rollout), task, first_epoch * steps, left, training.seed)
     batches = with_other_targets(batches, training)
@@ -321,31 +396,8 @@ def forecast_weight(training: Training):
 
 
 def compile_model(model, training: Training, steps):
-    """Adam, linear warm-up and half-cosine decay, losses by output name."""
-    total = training.epochs * steps
-    warmup = int(training.warmup_fraction * total)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0 if warmup else training.learning_rate,
-        decay_steps=max(total - warmup, 1),
-        warmup_target=training.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
-    losses, weights = {"frames": LOSSES[training.loss]}, {"frames": 1.0}
-    if training.context_loss_weight:
-        losses["context_frames"] = LOSSES[training.loss]
-        weights["context_frames"] = training.context_loss_weight
-    if training.decoupling_weight:
-        losses["decoupling"] = "mae"  # of a term that is never negative, against 0
-        weights["decoupling"] = training.decoupling_weight
-    metrics = {}
-    if hasattr(model, "classes"):
-        losses["logits"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        weights["logits"], metrics["logits"] = 1.0, "accuracy"
-    returned = {"context_frames"} if model.predict_context else set()
-    if (returned | ({"decoupling"} if model.decoupling else set())) <= set(losses):
-        metrics["frames"] = keras.metrics.MeanSquaredError("mse")  # whatever the loss; Keras wants a target for all
-    optimizer = keras.optimizers.Adam(rate, global_clipnorm=training.clip_norm or None)
-    model.compile(optimizer, loss=losses, loss_weights=weights, metrics=metrics or None)
+    """Optimizer, losses and metrics of a model of either task."""
+    (compile_classifier if isinstance(model, ClipClassifier) else compile_forecaster)(model, training, steps)
 
 
 # Results
@@ -371,14 +423,15 @@ def finish(recipe: Recipe, run, model, feature, saved_models):
     partial = run / "partial.keras"
     model.save(partial)
     os.replace(partial, run / "model.keras")
-    forecaster = saved.load(run)
-    evaluation = evaluate.score(forecaster, evaluate.next_folder(forecaster))
+    trained = saved.load(run)
+    score = evaluate.score_classes if isinstance(recipe.task, ClassifyTask) else evaluate.score
+    evaluation = score(trained, evaluate.next_folder(trained))
     (run / "metrics.json").write_bytes((evaluation / "metrics.json").read_bytes())
     served = None
     if keras.backend.backend() == "tensorflow":
         from keras_st.serving import export
 
-        served = str(export(model, saved_models, recipe, feature=feature))
+        served = str(export(model, saved_models, recipe, feature=feature, classes=told_of(recipe).get("classes")))
         print(f"served model: {served}")
     else:
         print(f"not exported: export needs the TensorFlow backend; `evaluate.py` reads {run}")

@@ -2,7 +2,9 @@
 
 import contextlib
 import difflib
+import json
 import os
+import pathlib
 import platform
 import subprocess
 import sys
@@ -92,6 +94,16 @@ def environment():
         "backend_version": __import__(keras.backend.backend()).__version__,
         "numpy": numpy.__version__,
         "hardware": f"{os.cpu_count()} x {_processor()}",
+    }
+
+
+def provenance(path):
+    """Where a result comes from: the model's file, its training environment, and this process's."""
+    trained = pathlib.Path(path).parent / "environment.json"
+    return {
+        "model": str(with_variable(str(path))),
+        "environment": environment(),
+        "training_environment": json.loads(trained.read_text()) if trained.is_file() else None,
     }
 
 

@@ -8,13 +8,14 @@ import zipfile
 
 import numpy as np
 
+from keras_st.metrics.classify import softmax
 from keras_st.specs import VIDEO, FeatureSpec, InputError
 
 
 def load(path):
-    """A trained forecaster from a run folder, a `.keras` file or a served version folder.
+    """A trained model from a run folder, a `.keras` file or a served version folder.
 
-    Returns: `SavedForecaster`, with `predict(clip, horizon=None)`, `feature`, `recipe` (dict or None) and `path`.
+    Returns: `SavedForecaster` or `SavedClassifier`: `predict(clip)`, `feature`, `recipe` (dict or None) and `path`.
 
     Raises: InputError: nothing there, or nothing that can be loaded.
     """
@@ -30,20 +31,18 @@ def load(path):
     return _from_keras(file)
 
 
-class SavedForecaster:
-    """A trained model that forecasts frames of clips given as arrays.
+class SavedModel:
+    """A trained model that takes clips given as arrays.
 
     Attributes:
         feature: `FeatureSpec` of the clips it takes; 8-bit video where nothing beside the model says (then
             `feature_is_known` is False).
         recipe: dict of the recipe it was trained with, or None.
-        horizon_frames: frames it forecasts when not told.
     """
 
-    def __init__(self, path, run, feature, recipe, horizon_frames, horizon_is_fixed, feature_is_known=True):
+    def __init__(self, path, run, feature, recipe, feature_is_known=True):
         self.path, self._run, self.feature, self.recipe = path, run, feature, recipe
         self.feature_is_known = feature_is_known
-        self.horizon_frames, self._horizon_is_fixed = horizon_frames, horizon_is_fixed
 
     @property
     def is_video(self):
@@ -79,6 +78,25 @@ class SavedForecaster:
             )
         return clip.astype("float32")
 
+    def _in_batches(self, run, clips, batch_size):
+        try:
+            parts = [run(clips[n : n + batch_size]) for n in range(0, len(clips), batch_size)]
+        except ValueError as error:  # the model's own word on sizes it cannot take
+            raise InputError(_own_words(error)) from error
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+class SavedForecaster(SavedModel):
+    """A trained model that forecasts frames.
+
+    Attributes:
+        horizon_frames: frames it forecasts when not told.
+    """
+
+    def __init__(self, path, run, feature, recipe, horizon_frames, horizon_is_fixed, feature_is_known=True):
+        super().__init__(path, run, feature, recipe, feature_is_known)
+        self.horizon_frames, self._horizon_is_fixed = horizon_frames, horizon_is_fixed
+
     def predict(self, clip, horizon=None, batch_size=32):
         """Forecasts the frames after a clip.
 
@@ -109,14 +127,46 @@ class SavedForecaster:
             raise InputError(
                 f"{self.path} was exported with a horizon of {self.horizon_frames}. Received: horizon={horizon}"
             )
-        try:
-            parts = [self._run(clips[n : n + batch_size], horizon) for n in range(0, len(clips), batch_size)]
-        except ValueError as error:  # the model's own word on sizes it cannot take
-            raise InputError(_own_words(error)) from error
-        outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        outputs = self._in_batches(lambda batch: self._run(batch, horizon), clips, batch_size)
         if self.is_video:
             outputs["frames"] = np.clip(outputs["frames"], 0.0, 1.0)
         return outputs
+
+
+class SavedClassifier(SavedModel):
+    """A trained model that says what happens in a clip.
+
+    Attributes:
+        clip_shape: (T, H, W, C) that it takes, None where it varies.
+        classes: names of the classes in the order of its scores; numbers where nothing beside the model says.
+        model: the Keras model; None of a served folder.
+    """
+
+    def __init__(self, path, run, feature, recipe, clip_shape, classes, feature_is_known=True, model=None):
+        super().__init__(path, run, feature, recipe, feature_is_known)
+        self.clip_shape, self.classes, self.model = clip_shape, classes, model
+
+    def predict(self, clip, batch_size=8):
+        """Probabilities of the classes of a clip.
+
+        Args:
+            clip: uint8 0..255 or float 0..1 (fields: in their unit), (T, H, W, C) or (B, T, H, W, C), sampled and
+                sized as in training. (`evaluate.py PATH --input` does both for a video of any length and size.)
+            batch_size: clips at a time.
+
+        Returns: float32 (classes,), with a batch axis where the clip has one.
+        """
+        clips = self.scale(clip)
+        logits = self.logits(clips if clips.ndim == 5 else clips[None], batch_size)
+        probabilities = softmax(logits)
+        return probabilities if clips.ndim == 5 else probabilities[0]
+
+    def logits(self, clips, batch_size=8):
+        """Scores float32 (B, classes) of scaled clips, float32 0..1 (B, T, H, W, C)."""
+        wrong = [n for n, size in zip(clips.shape[1:], self.clip_shape) if size not in (None, n)]
+        if wrong:
+            raise InputError(f"A clip must be {self.clip_shape} (T, H, W, C). Received: shape={clips.shape[1:]}")
+        return self._in_batches(self._run, clips, batch_size)["logits"]
 
 
 def _first_line(error):
@@ -138,27 +188,42 @@ def _from_keras(file):
         model = keras.saving.load_model(file, compile=False)
     except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{file} is not a whole model of this library. Received: {_first_line(error)}") from error
-    if not isinstance(model, keras_st.models.EncoderForecaster):
-        raise InputError(f"{file} must hold a forecaster of this library. Received: {type(model).__name__}")
+    if not isinstance(model, (keras_st.models.EncoderForecaster, keras_st.models.ClipClassifier)):
+        raise InputError(f"{file} must hold a model of this library. Received: {type(model).__name__}")
     folder = file.parent
-    feature = _read_feature(folder / "features.json")
+    feature, recipe = _read_feature(folder / "features.json"), _read_recipe(folder / "recipe.yaml")
     known = feature is not None
     feature = feature or dataclasses.replace(VIDEO, shape=(None, None, None, model.channels))
 
-    def run(clips, horizon):
-        outputs = model({"video": clips}, horizon_frames=horizon)
+    def run(clips, *horizon):
+        outputs = model({"video": clips}, **({"horizon_frames": horizon[0]} if horizon else {}))
         return {name: np.asarray(keras.ops.convert_to_numpy(x)) for name, x in outputs.items()}
 
-    return SavedForecaster(file, run, feature, _read_recipe(folder / "recipe.yaml"), model.horizon_frames, False, known)
+    if isinstance(model, keras_st.models.ClipClassifier):
+        classes = read_classes(folder / "features.json") or [str(n) for n in range(model.num_classes)]
+        return SavedClassifier(file, run, feature, recipe, model.clip_shape, classes, known, model)
+    return SavedForecaster(file, run, feature, recipe, model.horizon_frames, False, known)
 
 
 def _from_served(folder):
     import keras_st.serving.load as served
 
     extra = folder / "assets.extra"
-    feature = _read_feature(extra / "features.json")
+    feature, recipe = _read_feature(extra / "features.json"), _read_recipe(extra / "recipe.yaml")
+    classes = read_classes(extra / "features.json")
+    if classes is not None:
+        run, clip_shape = served.classifier(folder, feature)
+        return SavedClassifier(folder, run, feature, recipe, clip_shape, classes)
     run, horizon = served.forecaster(folder, feature)
-    return SavedForecaster(folder, run, feature, _read_recipe(extra / "recipe.yaml"), horizon, True)
+    return SavedForecaster(folder, run, feature, recipe, horizon, True)
+
+
+def read_classes(path):
+    """Names of the classes in a features.json, None where it has none."""
+    try:
+        return json.loads(path.read_text()).get("classes")
+    except (OSError, ValueError):
+        return None
 
 
 def _read_feature(path):

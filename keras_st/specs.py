@@ -60,6 +60,54 @@ class ForecastTask:
 
 
 @dataclass(frozen=True)
+class ClassifyTask:
+    """One of several classes for a video.
+
+    A model sees clips: frames sampled from a video, resized, cropped. Training draws one clip a video at random; a
+    test scores `test_clips` x `test_crops` views of it and averages them.
+
+    Args:
+        clip_frames: frames of a clip. Videos that are too short start over.
+        frame_stride: frames from one frame of a clip to the next.
+        resize: height and width that frames are brought to, None: as they are.
+        crop: height and width cut out of them (training: at random, test: the centre), None: all.
+        flip: training mirrors half of the clips left to right. Not where left and right are classes.
+        channels: of the frames; None: those of the data set (and 3 without one).
+        test_clips: clips of a video at test, spread evenly.
+        test_crops: 1 (the centre), 5 (corners and centre) or 10 (those and their mirror images).
+        placement: of the test clips, "centre" (of equal segments) or "ends" (first and last clip touch the ends).
+        average: what is averaged over views, "probabilities" or "logits".
+    """
+
+    clip_frames: int = 16
+    frame_stride: int = 1
+    resize: tuple[int, int] | None = None
+    crop: tuple[int, int] | None = None
+    flip: bool = False
+    channels: int | None = None
+    test_clips: int = 1
+    test_crops: Literal[1, 5, 10] = 1
+    placement: Literal["centre", "ends"] = "centre"
+    average: Literal["probabilities", "logits"] = "probabilities"
+
+    def __post_init__(self):
+        _at_least(self, 1, "clip_frames", "frame_stride", "test_clips")
+        for name in ("resize", "crop", "channels"):
+            value = getattr(self, name)
+            if value is not None and min(value if isinstance(value, tuple) else (value,)) < 1:
+                raise InputError(f"`{name}` must be at least 1. Received: {name}={value}")
+        if self.crop and self.resize and (self.crop[0] > self.resize[0] or self.crop[1] > self.resize[1]):
+            raise InputError(f"`crop` must fit into `resize`. Received: crop={self.crop}, resize={self.resize}")
+        if self.test_crops > 1 and not self.crop:
+            raise InputError(f"Several crops need a `crop` size. Received: test_crops={self.test_crops}, crop=None")
+
+    @property
+    def clip_shape(self):
+        """(T, H, W, C) of the clips that training and test make, None where the data set decides."""
+        return (self.clip_frames, *(self.crop or self.resize or (None, None)), self.channels or 3)
+
+
+@dataclass(frozen=True)
 class Rollout:
     """Which steps read the truth while training; see `keras_st.training.schedules`.
 
@@ -96,7 +144,9 @@ class Training:
     Args:
         epochs: passes over the training split (generators make new sequences in every one).
         batch_size: sequences per optimizer step.
-        learning_rate: highest rate of Adam; it rises linearly and then falls to 0 by a half cosine.
+        optimizer: "adam", or "sgd" with a momentum of 0.9.
+        learning_rate: highest rate; it rises linearly and then falls to 0 by a half cosine.
+        weight_decay: share of every weight that a step of rate 1 takes off (decoupled), 0 for none.
         warmup_fraction: share of the steps in which the rate rises.
         clip_norm: largest global norm of the gradient, 0 for none.
         loss: name in `keras_st.training.losses.LOSSES`.
@@ -112,7 +162,9 @@ class Training:
 
     epochs: int = 10
     batch_size: int = 16
+    optimizer: Literal["adam", "sgd"] = "adam"
     learning_rate: float = 1e-3
+    weight_decay: float = 0.0
     warmup_fraction: float = 0.05
     clip_norm: float = 0.0
     loss: Literal["mse", "l1_l2", "l1_l2_sum", "binary_crossentropy"] = "mse"
@@ -127,7 +179,9 @@ class Training:
 
     def __post_init__(self):
         _at_least(self, 1, "epochs", "batch_size")
-        _at_least(self, 0, "warmup_fraction", "clip_norm", "context_loss_weight", "decoupling_weight", "seed")
+        _at_least(
+            self, 0, "weight_decay", "warmup_fraction", "clip_norm", "context_loss_weight", "decoupling_weight", "seed"
+        )
         _at_least(self, 0, "forecast_weight_decay", "forecast_weight_floor")
         _at_least(self, self.forecast_weight_floor, "forecast_weight")
         if self.warmup_fraction > 1:
@@ -147,12 +201,12 @@ class Recipe:
         data: `name` of the data set in `pipelines` and its options.
         model: options of the builder.
         training: how weights are fitted.
-        small: what `tiny` replaces, as `{"model": {...}, "data": {...}}`.
+        small: what `tiny` replaces, as `{"model": {...}, "data": {...}, "task": {...}}`.
     """
 
     system: str
     builder: Callable = field(repr=False)
-    task: ForecastTask = field(default_factory=ForecastTask)
+    task: ForecastTask | ClassifyTask = field(default_factory=ForecastTask)
     data: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
     training: Training = field(default_factory=Training)
@@ -166,7 +220,7 @@ class Recipe:
         """The same recipe at a size for tests: seconds, not minutes."""
         return dataclasses.replace(
             self,
-            task=ForecastTask(4, 3),
+            task=dataclasses.replace(self.task, **self.small.get("task", {})),
             data={**self.data, **self.small.get("data", {})},
             model={**self.model, **self.small.get("model", {})},
             training=dataclasses.replace(self.training, epochs=1, batch_size=4),

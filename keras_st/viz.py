@@ -104,6 +104,22 @@ def confusion_matrix(counts, classes=None):
     return figure
 
 
+def examples(videos):
+    """A row of evenly spaced frames for each of `videos`, `[(name, frames (T, H, W, C))]`."""
+    shown = [frames[np.unique(np.linspace(0, len(frames) - 1, 8).round().astype(int))] for _, frames in videos]
+    columns = max(map(len, shown))
+    figure = _figure(columns, 1.15 * len(videos) + 0.1)
+    for row, ((name, _), frames) in enumerate(zip(videos, shown)):
+        for column, frame in enumerate(displayable(frames)):
+            axes = figure.add_subplot(len(videos), columns, row * columns + column + 1)
+            axes.imshow(frame, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            axes.set_axis_off()
+            if column == 0:
+                axes.set_title(name, fontsize=6, loc="left", pad=2)
+    figure.subplots_adjust(left=0.01, right=0.99, top=0.9, bottom=0.02, wspace=0.05, hspace=0.3)
+    return figure
+
+
 def save_gif(path, context, forecast, truth=None, frames_per_second=5, least_height=160):
     """Animated GIF: truth (or context) on the left, context then forecast on the right."""
     from PIL import Image

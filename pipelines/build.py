@@ -10,24 +10,47 @@ import tensorflow as tf
 from keras_st.specs import VIDEO, FeatureSpec, InputError
 from pipelines import records
 from pipelines.datasets import crowd_flow as crowd_flow_module
+from pipelines.datasets import moving_shapes as moving_shapes_module
+from pipelines.datasets import thermal as thermal_module
+from pipelines.datasets import ut_interaction as ut_interaction_module
 from pipelines.datasets.copy_task import copy_task
 from pipelines.datasets.crowd_flow import crowd_flow
 from pipelines.datasets.kth import kth
 from pipelines.datasets.moving_mnist import moving_mnist
-from pipelines.datasets.moving_shapes import moving_shapes
+from pipelines.datasets.moving_shapes import left_right, moving_shapes
+from pipelines.datasets.thermal import thermal
+from pipelines.datasets.ut_interaction import ut_interaction
 
 # name -> function(split, *, epoch, **options) -> tf.data.Dataset of dicts (design: element contract)
 DATASETS: dict[str, Callable[..., tf.data.Dataset]] = {
     "copy_task": copy_task,
     "crowd_flow": crowd_flow,
     "kth": kth,
+    "left_right": left_right,
     "moving_mnist": moving_mnist,
     "moving_shapes": moving_shapes,
     "records": records.read_dataset,
+    "thermal": thermal,
+    "ut_interaction": ut_interaction,
 }
 
 # name -> function(**options) -> FeatureSpec of `video`, where its dtype does not tell the range
-FEATURES: dict[str, Callable[..., FeatureSpec]] = {"crowd_flow": crowd_flow_module.feature}
+FEATURES: dict[str, Callable[..., FeatureSpec]] = {
+    "crowd_flow": crowd_flow_module.feature,
+    "thermal": thermal_module.feature,
+}
+
+CLASSES: dict[str, tuple[str, ...]] = {
+    "left_right": moving_shapes_module.CLASSES[:2],
+    "moving_shapes": moving_shapes_module.CLASSES,
+    "thermal": thermal_module.CLASSES,
+    "ut_interaction": ut_interaction_module.CLASSES,
+}
+
+
+def class_names(name: str) -> tuple[str, ...] | None:
+    """Names of the classes of a data set in the order of its labels, None where it has none of its own."""
+    return CLASSES.get(name)
 
 
 def list_datasets() -> list[str]:

@@ -174,7 +174,7 @@ def read_dataset(
     split: str,
     *,
     root: str = "",
-    num_frames: int = 1,
+    min_frames: int = 1,
     verify: bool = True,
     epoch: int = 0,
     seed: int = 0,
@@ -185,7 +185,7 @@ def read_dataset(
     Args:
         split: name in front of the shard files.
         root: folder that `write_shards` made.
-        num_frames: frames that every clip must have at least.
+        min_frames: frames that every clip must have at least.
         verify: read every shard through once before use, so that damage is named before training starts.
         epoch: of training; every epoch has another order.
         seed: of the order.
@@ -214,9 +214,9 @@ def read_dataset(
             f"{folder} must hold the shards of {split!r}. Missing: {missing or 'all'}. Received: root={root}"
         )
     shortest = min(shard["shortest_clip"] for shard in shards.values())
-    if shortest < num_frames:
+    if shortest < min_frames:
         raise InputError(
-            f"Clips must hold at least {num_frames} frames (context + horizon). Received: {shortest} in {folder}"
+            f"Clips must hold at least {min_frames} frames (context + horizon). Received: {shortest} in {folder}"
         )
     paths = [folder / name for name in shards]
     for path in paths if verify else ():

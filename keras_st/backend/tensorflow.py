@@ -1,5 +1,7 @@
 """TensorFlow forms of the primitives in `keras_st.backend`."""
 
+import math
+
 import tensorflow as tf
 from tensorflow.python.ops import control_flow_util
 
@@ -111,3 +113,19 @@ def sigmoid_gradient(s, upstream):
 
 def tanh_gradient(t, upstream):
     return tf.raw_ops.TanhGrad(y=t, dy=upstream)
+
+
+def multiply_adds(function, shape):
+    """Counts operations in the graph; taps on padding count too, as is usual."""
+    graph = tf.function(function).get_concrete_function(tf.TensorSpec(shape, "float32")).graph
+    total = 0
+    for operation in graph.get_operations():
+        if operation.type in ("While", "StatelessWhile"):
+            return None
+        if operation.type in ("Conv2D", "Conv3D"):
+            *taps, _ = operation.inputs[1].shape
+            total += operation.outputs[0].shape.num_elements() * math.prod(taps)
+        elif operation.type in ("MatMul", "BatchMatMulV2"):
+            transposed = any(operation.node_def.attr[name].b for name in ("transpose_a", "adj_x"))
+            total += operation.outputs[0].shape.num_elements() * operation.inputs[0].shape[-2 if transposed else -1]
+    return total

@@ -1,8 +1,12 @@
 """Keras layers and cells for data that moves."""
 
 from keras_st.layers.attention import SequenceAttention, TemporalAttention
+from keras_st.layers.convolution import FlatConv3D
 from keras_st.layers.deformable import DeformableConv2D, OffsetPredictor
 from keras_st.layers.frame_wise import FrameWise
+from keras_st.layers.p3d import P3DBlock
+from keras_st.layers.pooling import AttentionPooling, FrameMaxPool, PairMaxPool, ScoreAverage
+from keras_st.layers.preprocessing import FramePreprocessing
 from keras_st.layers.recurrent.attention_conv_lstm import (
     AttentionConvLSTM2D,
     AttentionConvLSTMCell,

@@ -14,10 +14,12 @@ from keras_st.systems.conv_lstm_variants import (
     self_attention_conv_lstm,
 )
 from keras_st.systems.e3d_lstm import e3d_bottom, e3d_lstm, e3d_lstm_classifier, e3d_top
+from keras_st.systems.p3d import c3d, frame_resnet, p3d, p3d_a, p3d_b, p3d_c
 from keras_st.systems.pred_rnn import pred_rnn
 from keras_st.systems.seq2seq import seq2seq_attention
 
 SYSTEMS: dict[str, Callable[..., Recipe]] = {
+    "c3d": c3d,
     "conv_gru": conv_gru,
     "conv_lstm": conv_lstm,
     "deformable_conv_lstm": deformable_conv_lstm,
@@ -27,7 +29,12 @@ SYSTEMS: dict[str, Callable[..., Recipe]] = {
     "e3d_lstm_classifier": e3d_lstm_classifier,
     "e3d_top": e3d_top,
     "fc_lstm": fc_lstm,
+    "frame_resnet": frame_resnet,
     "hierarchical_conv_lstm": hierarchical_conv_lstm,
+    "p3d": p3d,
+    "p3d_a": p3d_a,
+    "p3d_b": p3d_b,
+    "p3d_c": p3d_c,
     "pred_rnn": pred_rnn,
     "self_attention_conv_lstm": self_attention_conv_lstm,
     "seq2seq_attention": seq2seq_attention,

@@ -6,6 +6,7 @@ from keras_st.models import encoder_forecaster
 from keras_st.specs import ForecastTask, InputError, Recipe, Training
 
 TINY_DIGITS = {"frame_size": 16, "num_sequences": 8, "num_test_sequences": 8}
+TINY_TASK = {"context_frames": 4, "horizon_frames": 3}
 
 
 def forecaster_of(
@@ -58,5 +59,5 @@ def digits_recipe(system, builder, model, small_model=None, **training) -> Recip
         data={"name": "moving_mnist", "num_sequences": 700},
         model=model,
         training=Training(**training),
-        small={"data": TINY_DIGITS, "model": small if small_model is None else small_model},
+        small={"task": TINY_TASK, "data": TINY_DIGITS, "model": small if small_model is None else small_model},
     )

@@ -178,7 +178,7 @@ def e3d_lstm(dataset: str = "moving_mnist") -> Recipe:
             recipe,
             task=ForecastTask(10, 20),
             data={"name": "kth", "root": ""},
-            small={"model": recipe.small["model"]},
+            small={"task": recipe.small["task"], "model": recipe.small["model"]},
             model={**recipe.model, "filters": (64,) * 4, "kernel_size": (2, 5, 5), "patch": 8},
             training=dataclasses.replace(
                 recipe.training,
@@ -196,7 +196,7 @@ def e3d_lstm(dataset: str = "moving_mnist") -> Recipe:
             recipe,
             task=ForecastTask(4, 4),
             data={"name": "crowd_flow", "root": ""},
-            small={"model": recipe.small["model"]},
+            small={"task": recipe.small["task"], "model": recipe.small["model"]},
             model={**recipe.model, "patch": 1, "filters": (16, 16)},
             training=dataclasses.replace(recipe.training, context_loss_weight=every_prediction_alike(4, 4)),
         )

@@ -21,7 +21,7 @@ def kth(
     split: str,
     *,
     root: str = "",
-    num_frames: int = 1,
+    min_frames: int = 1,
     verify: bool = True,
     epoch: int = 0,
     seed: int = 0,
@@ -32,7 +32,7 @@ def kth(
     Args:
         split: "train", "validation" or "test".
         root: folder that `write_shards` made.
-        num_frames: frames that every clip must have at least.
+        min_frames: frames that every clip must have at least.
         verify: read every shard through once before use; also checks that every clip's person belongs to the split.
         epoch: of training; every epoch has another order.
         seed: of the order.
@@ -43,7 +43,7 @@ def kth(
     if split not in PERSONS:
         raise InputError(f"`split` of kth must be one of {tuple(PERSONS)}. Received: split={split!r}")
     clips = read_dataset(
-        split, root=root, num_frames=num_frames, verify=verify, epoch=epoch, seed=seed, shuffle=shuffle
+        split, root=root, min_frames=min_frames, verify=verify, epoch=epoch, seed=seed, shuffle=shuffle
     )
     if verify and tf.executing_eagerly():
         for clip in clips.as_numpy_iterator():

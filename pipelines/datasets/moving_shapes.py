@@ -47,6 +47,35 @@ def moving_shapes(
     Raises:
         InputError: unknown split, sizes out of range.
     """
+    options = frame_size, num_frames, noise, num_sequences, num_test_sequences
+    return _shapes("moving_shapes", CLASSES, split, *options, epoch, seed)
+
+
+def left_right(
+    split: str,
+    *,
+    frame_size: int = 32,
+    num_frames: int = 20,
+    noise: float = 0.0,
+    num_sequences: int = 1000,
+    num_test_sequences: int = 500,
+    epoch: int = 0,
+    seed: int = 0,
+) -> tf.data.Dataset:
+    """The order task: shapes that move right or left at a constant speed; options of `moving_shapes`.
+
+    A clip played backwards is as likely a clip of the other class, so a model that is blind to the order of frames
+    stays at chance. Pairs of frames go on moving, so that a network that sees only the larger of frames 2k and 2k+1 has
+    something to see: give it 16 frames or more.
+
+    Returns: as `moving_shapes`, `label` 0 (right) or 1 (left).
+    """
+    options = frame_size, num_frames, noise, num_sequences, num_test_sequences
+    return _shapes("left_right", CLASSES[:2], split, *options, epoch, seed)
+
+
+def _shapes(name, classes, split, frame_size, num_frames, noise, num_sequences, num_test_sequences, epoch, seed):
+    """Clips of the first classes, as many as `classes`."""
     least = {
         "frame_size": (frame_size, 8),
         "num_frames": (num_frames, 1),
@@ -54,11 +83,11 @@ def moving_shapes(
         "num_sequences": (num_sequences, 1),
         "num_test_sequences": (num_test_sequences, 1),
     }
-    check_options("moving_shapes", split, least)
+    check_options(name, split, least)
     return generated(
-        "moving_shapes",
+        name,
         split,
-        lambda pair: draw_block(pair, frame_size, num_frames, noise),
+        lambda pair: draw_block(pair, frame_size, num_frames, noise, len(classes)),
         num_sequences,
         num_test_sequences,
         epoch,
@@ -66,7 +95,7 @@ def moving_shapes(
     )
 
 
-def draw_block(seed, frame_size, num_frames, noise):
+def draw_block(seed, frame_size, num_frames, noise, motions):
     """`BLOCK` clips from one seed: `video` and `label`."""
     pixel = frame_size / 32
     seeds = iter(tf.unstack(tf.random.experimental.stateless_split(seed, 8)))
@@ -74,7 +103,7 @@ def draw_block(seed, frame_size, num_frames, noise):
     def uniform(low, high, *shape):
         return tf.random.stateless_uniform([BLOCK, *shape], next(seeds), low, high)
 
-    label = tf.random.stateless_uniform([BLOCK], next(seeds), 0, len(CLASSES), tf.int64)
+    label = tf.random.stateless_uniform([BLOCK], next(seeds), 0, motions, tf.int64)
     start, speed = uniform(0.0, frame_size, 2), uniform(2 * pixel, 4 * pixel, 1)
     radius, phase = uniform(5 * pixel, 8 * pixel, 1), uniform(0.0, 2 * math.pi, 1)
     size, kind = uniform(3 * pixel, 6 * pixel), tf.random.stateless_uniform([BLOCK], next(seeds), 0, 3, tf.int32)

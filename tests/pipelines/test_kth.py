@@ -17,7 +17,7 @@ def test_persons_belong_to_their_split(tmp_path):
     write(tmp_path, "train", "person01_boxing_d1_0", "person16_walking_d2_3")
     write(tmp_path, "test", "person17_boxing_d1_0", "person25_running_d4_3")
     for split in ("train", "test"):
-        dataset = make_dataset("kth", split, root=str(tmp_path), num_frames=6)
+        dataset = make_dataset("kth", split, root=str(tmp_path), min_frames=6)
         assert int(dataset.cardinality()) == 2 and dataset.element_spec["video"].dtype == "uint8"
 
 

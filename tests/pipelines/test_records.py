@@ -157,9 +157,9 @@ def test_a_split_is_not_mixed_with_one_of_a_longer_name(clips, tmp_path):
 
 def test_short_clips_are_named_before_training(clips, tmp_path):
     records.write_shards(clips, tmp_path, "test")
-    assert len(read(tmp_path, num_frames=3)) == 5
+    assert len(read(tmp_path, min_frames=3)) == 5
     with pytest.raises(InputError, match="at least 4 frames .* Received: 3"):
-        read(tmp_path, num_frames=4)
+        read(tmp_path, min_frames=4)
 
 
 def test_another_schema_is_refused(clips, tmp_path, monkeypatch):

@@ -1,0 +1,115 @@
+"""Pooling of clips: maxima in space and time, attention over positions, the mean of scores."""
+
+import keras
+from keras import layers, ops
+
+from keras_st.layers.config import ConfigFromArguments
+from keras_st.ops.axes import merge_leading, split_leading
+
+PADS = ("caffe", "keras")
+AVERAGES = ("probabilities", "logits")
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class FrameMaxPool(ConfigFromArguments, layers.Layer):
+    """Maxima over windows of pixels in every frame: (B, T, H, W, C) of non-negative values, such as ReLU gives.
+
+    Args:
+        pool_size: int. 2 or 3; windows start every 2 pixels.
+        pad: what a window beyond the edge sees, as zeros. "caffe": none before, one cell after where a window would be
+            cut ("ceil" mode). "keras": of size 3, one cell on both sides (`keras.applications`), a grid that lies one
+            pixel earlier.
+    """
+
+    def __init__(self, pool_size=2, pad="caffe", **kwargs):
+        super().__init__(**kwargs)
+        if pool_size not in (2, 3):
+            raise ValueError(f"`pool_size` must be 2 or 3. Received: pool_size={pool_size}")
+        if pad not in PADS or (pad == "keras" and pool_size == 2):
+            raise ValueError(f'`pad` must be one of {PADS}, "keras" of size 3. Received: pad={pad!r}')
+        self.pool_size, self.pad = pool_size, pad
+
+    def call(self, inputs):
+        batch, length = ops.shape(inputs)[:2]
+        maps = merge_leading(inputs)
+        before_after = [1 if self.pad == "keras" else 0, 1]
+        maps = ops.pad(maps, [[0, 0], before_after, before_after, [0, 0]])
+        return split_leading(ops.max_pool(maps, self.pool_size, 2, "valid", "channels_last"), batch, length)
+
+    def compute_output_shape(self, input_shape):
+        batch, length, *size, channels = input_shape
+        more = 2 if self.pad == "keras" else 1
+        size = [None if n is None else (n + more - self.pool_size) // 2 + 1 for n in size]
+        return (batch, length, *size, channels)
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class PairMaxPool(layers.Layer):
+    """The larger of frames 2k and 2k+1: (B, T, H, W, C) -> (B, ceil(T / 2), H, W, C); an odd last frame stays."""
+
+    def call(self, inputs):
+        if inputs.shape[1] is not None and inputs.shape[1] % 2 == 0:
+            even, odd = inputs[:, ::2], inputs[:, 1::2]
+        else:
+            even, odd = inputs[:, ::2], ops.concatenate([inputs[:, 1:], inputs[:, -1:]], axis=1)[:, ::2]
+        return ops.maximum(even, odd)
+
+    def compute_output_shape(self, input_shape):
+        batch, length, *rest = input_shape
+        return (batch, None if length is None else -(-length // 2), *rest)
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class AttentionPooling(ConfigFromArguments, layers.Layer):
+    """A weighted mean over all positions and frames: (B, T, H, W, C) -> (B, C).
+
+    Equations:  a = softmax_n(v . tanh(W x_n + b)),   y = sum_n a_n x_n,   n over frames and positions.
+    With v = 0 (as it starts) this is the mean. Ours: the P3D paper names attention as future work only.
+
+    Args:
+        units: int. Size of the hidden layer.
+    """
+
+    def __init__(self, units=128, **kwargs):
+        super().__init__(**kwargs)
+        if type(units) is not int or units < 1:
+            raise ValueError(f"`units` must be a positive int. Received: units={units!r}")
+        self.units = units
+        self.hidden = layers.Dense(units, "tanh", dtype=self.dtype_policy, name="hidden")
+        self.score = layers.Dense(1, use_bias=False, kernel_initializer="zeros", dtype=self.dtype_policy, name="score")
+
+    def build(self, input_shape):
+        self.hidden.build((None, None, input_shape[-1]))
+        self.score.build((None, None, self.units))
+
+    def call(self, inputs):
+        batch, *_, channels = ops.shape(inputs)
+        tokens = ops.reshape(inputs, (batch, -1, channels))  # (B, N, C)
+        weights = ops.softmax(self.score(self.hidden(tokens)), axis=1)  # (B, N, 1)
+        return ops.sum(weights * tokens, axis=1)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], input_shape[-1])
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class ScoreAverage(ConfigFromArguments, layers.Layer):
+    """Logits of parts of a video (B, N, K) to logits of the whole (B, K).
+
+    average="probabilities": log mean_n softmax(x_n), whose softmax is the mean probability; "logits": mean_n x_n.
+    """
+
+    def __init__(self, average="probabilities", **kwargs):
+        super().__init__(**kwargs)
+        if average not in AVERAGES:
+            raise ValueError(f"`average` must be one of {AVERAGES}. Received: average={average!r}")
+        self.average = average
+
+    def call(self, inputs):
+        if self.average == "logits":
+            return ops.mean(inputs, axis=1)
+        logs = ops.log_softmax(inputs, axis=-1)
+        return ops.logsumexp(logs, axis=1) - ops.log(ops.cast(ops.shape(inputs)[1], logs.dtype))
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], input_shape[-1])

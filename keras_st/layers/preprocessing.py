@@ -1,0 +1,50 @@
+"""What pixels become before a network sees them: one rule for each source of weights."""
+
+import keras
+from keras import layers, ops
+
+from keras_st.layers.config import ConfigFromArguments
+
+# source -> (channels or None for any, mirrored to BGR, scale, means in the order of the network)
+SOURCES = {
+    "centred": (None, False, 2.0, 1.0),
+    "keras_resnet": (3, True, 255.0, (103.939, 116.779, 123.68)),
+    "p3d_rgb": (3, True, 255.0, (104.0, 117.0, 123.0)),
+    "p3d_flow": (2, False, 255.0, 128.0),
+}
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class FramePreprocessing(ConfigFromArguments, layers.Layer):
+    """Frames of values 0..1 (RGB) as a source of weights expects them:  scale x - mean,  channels mirrored for BGR.
+
+    Args:
+        source: "centred" (2 x - 1, any channels: for weights learnt here), "keras_resnet" (`keras.applications`
+            ResNet50/101/152: 0..255 BGR minus its means), "p3d_rgb" (the authors' P3D: BGR minus 104, 117, 123) or
+            "p3d_flow" (their flow network: two channels of 0..255, minus 128).
+
+    Call args: inputs: float (..., channels), 0..1.
+
+    Raises: ValueError: unknown source; a number of channels that the source does not have.
+    """
+
+    def __init__(self, source="centred", **kwargs):
+        super().__init__(**kwargs)
+        if source not in SOURCES:
+            raise ValueError(f"`source` must be one of {tuple(SOURCES)}. Received: source={source!r}")
+        self.source = source
+
+    def build(self, input_shape):
+        channels = SOURCES[self.source][0]
+        if channels not in (None, input_shape[-1]):
+            raise ValueError(
+                f'Preprocessing "{self.source}" takes frames of {channels} channels. Received: {input_shape[-1]}'
+            )
+
+    def call(self, inputs):
+        _, mirrored, scale, mean = SOURCES[self.source]
+        x = ops.flip(inputs, axis=-1) if mirrored else inputs
+        return x * scale - ops.convert_to_tensor(mean, x.dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape

@@ -1,0 +1,1 @@
+"""What an evaluation leaves behind: summaries as plain values, tables, pictures, one report.html."""

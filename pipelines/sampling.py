@@ -1,0 +1,36 @@
+"""Which frames of a video make a clip: index functions, in the tf.data graph."""
+
+import tensorflow as tf
+
+
+def random_clip(length, frames, stride, seed):
+    """Indices (frames,) of a clip that starts anywhere in a video of `length` frames; `seed` int64 (2,) decides.
+
+    Videos shorter than the clip start over.
+    """
+    last = tf.maximum(length - _reach(frames, stride), 0)
+    start = tf.random.stateless_uniform([], seed, 0, last + 1, tf.int32)
+    return (start + stride * tf.range(frames)) % length
+
+
+def spread_clips(length, frames, stride, clips, placement="centre"):
+    """Indices (clips, frames) of clips spread evenly over a video of `length` frames.
+
+    placement: "centre": clip n is centred in the n-th of equal segments; "ends": the first clip starts with the video,
+    the last ends with it (one clip: in the middle). Starts are rounded half to even. Videos shorter than the clip
+    start over.
+    """
+    reach, n = _reach(frames, stride), tf.range(clips, dtype=tf.float32)
+    room = tf.cast(tf.maximum(length - reach, 0), tf.float32)
+    if placement == "centre" or clips == 1:
+        centres = (n + 0.5) * tf.cast(length, tf.float32) / clips
+        starts = tf.clip_by_value(centres - reach / 2, 0.0, room)
+    else:
+        starts = n * room / (clips - 1)
+    starts = tf.cast(tf.round(starts), tf.int32)
+    return (starts[:, None] + stride * tf.range(frames)) % length
+
+
+def _reach(frames, stride):
+    """Frames from the first to the last of a clip, both counted."""
+    return (frames - 1) * stride + 1
