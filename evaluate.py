@@ -277,11 +277,11 @@ def write_classes(out, result, frames, history, labels, scores, names, classes):
 def views_of(recipe, feature, split):
     """Batches of the test views of a split, as many videos as views fit in a training batch."""
     import train
-    from pipelines.classify import test_views
+    from pipelines.classify import view_batches
 
     task = recipe.task
     videos = max(1, recipe.training.batch_size // (task.test_clips * task.test_crops))
-    return test_views(train.dataset_of(recipe, split), feature, task, videos)
+    return view_batches(train.dataset_of(recipe, split), feature, task, videos)
 
 
 def score_views(model, views, average):

@@ -36,7 +36,7 @@ import evaluate
 from keras_st import saved
 from keras_st.backend import multiply_adds
 from keras_st.models import ClipClassifier
-from keras_st.specs import ClassifyTask, InputError, Recipe, Training
+from keras_st.specs import ClassifyTask, ForecastTraining, InputError, Recipe, Training
 from keras_st.systems import list_systems
 from keras_st.systems import recipe as recipe_of
 from keras_st.training.callbacks import Checkpoint, LogWeight, progress_callbacks
@@ -44,7 +44,7 @@ from keras_st.training.compile import compile_classifier, compile_forecaster
 from keras_st.training.schedules import LinearlyDecayedWeight, make_policy
 from pipelines import feature_spec, list_datasets, make_dataset
 from pipelines.build import DATASETS, class_names
-from pipelines.classify import check_elements, first_view, test_views, training_clips
+from pipelines.classify import check_elements, first_view, training_clips, view_batches
 from pipelines.forecast import (
     add_context_targets,
     add_decoupling_targets,
@@ -142,7 +142,7 @@ def make_parser(system, dataset, config):
     parser.add_function_arguments(DATASETS[dataset], "data", skip={*SET_HERE, "split"}, fail_untyped=True)
     parser.add_class_arguments(type(base.task), "task")
     parser.add_function_arguments(base.builder, "model", skip={"task"}, fail_untyped=True)
-    parser.add_class_arguments(Training, "training")
+    parser.add_class_arguments(type(base.training), "training")
     own = base.data if base.data["name"] == dataset else {}
     defaults = {"data": own, "task": dataclasses.asdict(base.task), "model": base.model}
     defaults["training"] = dataclasses.asdict(base.training)
@@ -193,7 +193,8 @@ def examine(recipe: Recipe):
         check_labels(dataset, split, recipe.model["classes"])
         if isinstance(recipe.task, ClassifyTask):
             check_elements(dataset, recipe.task)
-    return feature_of(recipe, "train"), steps * (2 if recipe.training.reverse_input else 1)
+    doubled = getattr(recipe.training, "reverse_input", False)
+    return feature_of(recipe, "train"), steps * (2 if doubled else 1)
 
 
 def feature_of(recipe: Recipe, split):
@@ -297,7 +298,7 @@ def fit(recipe: Recipe, model, feature, steps, run: pathlib.Path):
     features = {"features": [dataclasses.asdict(feature)], **told_of(recipe)}
     (run / "features.json").write_text(json.dumps(features, indent=1) + "\n")
     compile_model(model, training, steps)
-    weight = forecast_weight(training)
+    weight = forecast_weight(training) if isinstance(training, ForecastTraining) else None
     checkpoint = Checkpoint(run / "checkpoint")
     first_epoch = checkpoint.restore(model)
     if first_epoch == training.epochs:
@@ -344,7 +345,7 @@ def batches_of(recipe: Recipe, feature, split):
     """Validation or test batches, in order; of a classifier the first test view of every video."""
     if isinstance(recipe.task, ClassifyTask):
         task = dataclasses.replace(recipe.task, test_clips=1, test_crops=1)
-        return test_views(dataset_of(recipe, split), feature, task, recipe.training.batch_size).map(first_view)
+        return view_batches(dataset_of(recipe, split), feature, task, recipe.training.batch_size).map(first_view)
     clips, labelled = dataset_of(recipe, split), is_classifier(recipe)
     batches = forecast_batches(clips, feature, recipe.task, recipe.training.batch_size, labelled=labelled)
     return with_other_targets(batches, recipe.training)
@@ -355,7 +356,7 @@ def is_classifier(recipe: Recipe):
     return "classes" in inspect.signature(recipe.builder).parameters
 
 
-def with_other_targets(batches, training: Training):
+def with_other_targets(batches, training: ForecastTraining):
     """Targets of the losses beside the forecast's."""
     if training.context_loss_weight:
         batches = add_context_targets(batches)
@@ -386,7 +387,7 @@ def training_batches(recipe: Recipe, feature, first_epoch, steps):
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def forecast_weight(training: Training):
+def forecast_weight(training: ForecastTraining):
     """The schedule of the weight of the losses on frames, None where it is always 1."""
     if (training.forecast_weight, training.forecast_weight_decay) == (1.0, 0.0):
         return None

@@ -143,21 +143,13 @@ class Training:
 
     Args:
         epochs: passes over the training split (generators make new sequences in every one).
-        batch_size: sequences per optimizer step.
+        batch_size: clips per optimizer step.
         optimizer: "adam", or "sgd" with a momentum of 0.9.
         learning_rate: highest rate; it rises linearly and then falls to 0 by a half cosine.
         weight_decay: share of every weight that a step of rate 1 takes off (decoupled), 0 for none.
         warmup_fraction: share of the steps in which the rate rises.
         clip_norm: largest global norm of the gradient, 0 for none.
-        loss: name in `keras_st.training.losses.LOSSES`.
-        forecast_weight: weight of the losses on frames beside a classifier's, at step 0 (E3D-LSTM's lambda(0)).
-        forecast_weight_decay: its fall per optimizer step (epsilon).
-        forecast_weight_floor: its smallest value (eta), 0 or more.
-        context_loss_weight: weight of the one-step predictions inside the context, 0 for none.
-        decoupling_weight: weight of the model's decoupling term (PredRNN-V2: 0.1), 0 for none.
-        reverse_input: every batch is followed by itself reversed in time, a step of its own (PredRNN).
-        seed: of weights, sequences and sampling.
-        rollout: which steps read the truth.
+        seed: of weights, clips and sampling.
     """
 
     epochs: int = 10
@@ -167,6 +159,33 @@ class Training:
     weight_decay: float = 0.0
     warmup_fraction: float = 0.05
     clip_norm: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self):
+        _at_least(self, 1, "epochs", "batch_size")
+        _at_least(self, 0, "weight_decay", "warmup_fraction", "clip_norm", "seed")
+        if self.warmup_fraction > 1:
+            raise InputError(f"`warmup_fraction` must be at most 1. Received: warmup_fraction={self.warmup_fraction}")
+        if not self.learning_rate > 0:
+            raise InputError(f"`learning_rate` must be positive. Received: learning_rate={self.learning_rate}")
+
+
+@dataclass(frozen=True)
+class ForecastTraining(Training):
+    """How the weights of a forecaster are fitted.
+
+    Args:
+        loss: name in `keras_st.training.losses.LOSSES`.
+        forecast_weight: weight of the losses on frames beside a classifier's, at step 0 (E3D-LSTM's lambda(0)).
+        forecast_weight_decay: its fall per optimizer step (epsilon).
+        forecast_weight_floor: its smallest value (eta), 0 or more.
+        context_loss_weight: weight of the one-step predictions inside the context, 0 for none.
+        decoupling_weight: weight of the model's decoupling term (PredRNN-V2: 0.1), 0 for none.
+        reverse_input: every batch is followed by itself reversed in time, a step of its own (PredRNN).
+        rollout: which steps read the truth.
+        **kwargs: see `Training`.
+    """
+
     loss: Literal["mse", "l1_l2", "l1_l2_sum", "binary_crossentropy"] = "mse"
     forecast_weight: float = 1.0
     forecast_weight_decay: float = 0.0
@@ -174,20 +193,13 @@ class Training:
     context_loss_weight: float = 0.0
     decoupling_weight: float = 0.0
     reverse_input: bool = False
-    seed: int = 0
     rollout: Rollout = field(default_factory=Rollout)
 
     def __post_init__(self):
-        _at_least(self, 1, "epochs", "batch_size")
-        _at_least(
-            self, 0, "weight_decay", "warmup_fraction", "clip_norm", "context_loss_weight", "decoupling_weight", "seed"
-        )
+        super().__post_init__()
+        _at_least(self, 0, "context_loss_weight", "decoupling_weight")
         _at_least(self, 0, "forecast_weight_decay", "forecast_weight_floor")
         _at_least(self, self.forecast_weight_floor, "forecast_weight")
-        if self.warmup_fraction > 1:
-            raise InputError(f"`warmup_fraction` must be at most 1. Received: warmup_fraction={self.warmup_fraction}")
-        if not self.learning_rate > 0:
-            raise InputError(f"`learning_rate` must be positive. Received: learning_rate={self.learning_rate}")
 
 
 @dataclass(frozen=True)
@@ -200,7 +212,7 @@ class Recipe:
         task: what is predicted.
         data: `name` of the data set in `pipelines` and its options.
         model: options of the builder.
-        training: how weights are fitted.
+        training: how weights are fitted; `ForecastTraining` of a forecaster.
         small: what `tiny` replaces, as `{"model": {...}, "data": {...}, "task": {...}}`.
     """
 

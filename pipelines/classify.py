@@ -29,7 +29,7 @@ def training_clips(dataset, spec: FeatureSpec, task: ClassifyTask, batch_size: i
     return dataset.enumerate().map(draw, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
 
 
-def test_views(dataset, spec: FeatureSpec, task: ClassifyTask, batch_size: int):
+def view_batches(dataset, spec: FeatureSpec, task: ClassifyTask, batch_size: int):
     """Batches `(inputs, targets)` of all test views of every video, nothing random.
 
     inputs: `video` float32 (B, views, T, H, W, C), `id` string (B,). targets: `logits`, the labels int64 (B,).
@@ -49,12 +49,12 @@ def views_of_clip(video, task: ClassifyTask, value_range=(0.0, 1.0)):
     clips = []
     for n in range(task.test_clips):
         frames = _scaled(tf.gather(video, places[n]), value_range, task)
-        clips.append(transforms.test_crops(frames, task.crop, task.test_crops) if task.crop else frames[None])
+        clips.append(transforms.view_crops(frames, task.crop, task.test_crops) if task.crop else frames[None])
     return tf.concat(clips, 0)
 
 
 def first_view(inputs, targets):
-    """A batch of `test_views` with the first view of every video alone, as a model takes it."""
+    """A batch of `view_batches` with the first view of every video alone, as a model takes it."""
     return {"video": inputs["video"][:, 0]}, targets
 
 

@@ -11,13 +11,11 @@ def resize(frames, size):
 def random_crop(frames, size, seed):
     """The same (height, width) window of every frame, anywhere; `seed` int64 (2,) decides."""
     space = _space(frames, size)
-    top_left = [
-        tf.random.stateless_uniform([], seed + n, 0, space[n] + 1, tf.int32) for n in range(2)
-    ]  # each from a seed of its own
+    top_left = [tf.random.stateless_uniform([], seed + [0, n], 0, space[n] + 1, tf.int32) for n in range(2)]
     return _window(frames, *top_left, size)
 
 
-def test_crops(frames, size, crops):
+def view_crops(frames, size, crops):
     """(crops, T, height, width, C): 1, the centre; 5, also the corners; 10, also the mirror images of those."""
     rows, columns = _space(frames, size)
     places = [(rows // 2, columns // 2)]

@@ -11,6 +11,8 @@ from PIL import Image
 import evaluate
 from keras_st import cli
 from keras_st.metrics import forecast as metrics
+from keras_st.metrics.bootstrap import bootstrap_interval
+from keras_st.reports import forecast as report
 from keras_st.saved import load
 from keras_st.specs import InputError
 
@@ -48,12 +50,12 @@ def test_the_table_is_the_metric_functions_on_the_test_split(tiny_run):
 
 def test_a_score_is_summarised_over_sequences_and_by_lead_time():
     frames = np.array([[1.0, 3.0], [2.0, 6.0], [3.0, 9.0]])
-    entry = evaluate.summarise_metric(frames)
+    entry = report.summarise_metric(frames)
     assert entry["mean"] == 4 and entry["per_lead_time"] == [2, 6]
-    assert entry["interval_95"] == list(evaluate.bootstrap_interval([2, 4, 6]))  # of sequences, not of frames
-    exact = evaluate.summarise_metric(np.array([[np.inf, np.inf], [20.0, np.inf]]))
+    assert entry["interval_95"] == list(bootstrap_interval([2, 4, 6]))  # of sequences, not of frames
+    exact = report.summarise_metric(np.array([[np.inf, np.inf], [20.0, np.inf]]))
     assert exact == {"mean": 20.0, "per_lead_time": [20.0, None], "exact_frames": 3}
-    assert evaluate._cut(1.0, 0.0) is None and evaluate._below(-0.04) == "4.0 % above"
+    assert report._cut(1.0, 0.0) is None and report._below(-0.04) == "4.0 % above"
 
 
 def test_lead_1_is_the_first_forecast_frame(tiny_run):

@@ -12,7 +12,7 @@ import yaml
 
 import train
 from keras_st import cli, saved
-from keras_st.specs import InputError
+from keras_st.specs import ClassifyTask, InputError
 from tests.conftest import ROOT, TINY
 
 SMALL = [*TINY, "--training.epochs=3"]
@@ -152,6 +152,15 @@ LEVELS = "--model.filters=[4,4]"
 E3D = "e3d_lstm --model.kernel_size=[2,3,3]"
 CLASSIFIER = "e3d_lstm_classifier --model.kernel_size=[2,3,3]"
 ADDITIVE = "seq2seq_attention --model.score=additive"
+P3D = "p3d --task.clip_frames=4"
+CLIPS = [
+    "--data.frame_size=16",
+    "--data.num_sequences=8",
+    "--data.num_test_sequences=8",
+    "--training.batch_size=4",
+    "--training.epochs=1",
+    "--model.width=4",
+]
 EFFECTS = [  # (options of both runs, what is compared with them, options changed, what must differ)
     ("", "", "--data.frame_size=24", "data"),
     ("", "", "--data.num_digits=1", "data"),
@@ -226,8 +235,35 @@ EFFECTS = [  # (options of both runs, what is compared with them, options change
     (CLASSIFIER + " --training.forecast_weight_decay=99", "", "--training.forecast_weight_floor=0.5", "weights"),
     (CLASSIFIER, "", "--data.noise=0.1", "data"),
     ("conv_lstm --data.name=copy_task --task.context_frames=6", "", "--data.num_digits=2", "data"),
+    ("", "", "--training.optimizer=sgd", "weights"),
+    ("", "", "--training.weight_decay=0.5", "weights"),
+    (P3D, "", "--task.clip_frames=5", "data"),
+    (P3D, "", "--task.frame_stride=2", "data"),
+    (P3D, "", "--task.resize=[20,18]", "data"),
+    (P3D, "", "--task.crop=[12,14]", "data"),
+    (P3D, "", "--task.flip=true", "data"),
+    (P3D, "", "--model.depth=34", "weights"),
+    (P3D, "", "--model.cycle=B", "weights"),
+    (P3D, "", "--model.merge=paper", "weights"),
+    (P3D, "", "--model.temporal_pool=false", "weights"),
+    (P3D, "", "--model.stem_pool=keras", "weights"),
+    (P3D, "", "--model.bn_epsilon=0.1", "weights"),
+    (P3D, "", "--model.freeze_bn=all_but_first", "weights"),
+    (P3D, "", "--model.pooling=max", "weights"),
+    (P3D, "", "--model.dropout=0.5", "weights"),
+    (P3D, "", "--model.width=5", "weights"),
+    ("c3d --data.frame_size=32", "", "--model.pool5_pad=torch", "weights"),
 ]
-NO_EFFECT_ON_FIT = {"--data.name", "--system", "--config", "--print_config", "--resume", "--runs", "--saved_models"}
+NO_EFFECT_ON_FIT = {
+    "--describe",
+    "--data.name",
+    "--system",
+    "--config",
+    "--print_config",
+    "--resume",
+    "--runs",
+    "--saved_models",
+}
 
 
 def trace(words):
@@ -236,12 +272,14 @@ def trace(words):
     feature, steps = train.examine(recipe)
     model = train.build_model(recipe, feature)
     train.compile_model(model, recipe.training, steps)
+    model.run_eagerly = isinstance(recipe.task, ClassifyTask)  # a deep net of which two steps are taken
     batches = list(train.training_batches(recipe, feature, 0, steps))
     for batch in batches:
         model.train_on_batch(*batch)
     test = list(train.batches_of(recipe, feature, "test"))
-    frames = np.concatenate([model(inputs)["frames"] for inputs, _ in test])
-    return {"data": [batches[0][0]["video"].numpy()], "weights": model.get_weights(), "scores": [frames]}
+    outputs = [model(inputs) for inputs, _ in test]
+    scores = np.concatenate([output.get("frames", output.get("logits")) for output in outputs])
+    return {"data": [batches[0][0]["video"].numpy()], "weights": model.get_weights(), "scores": [scores]}
 
 
 def differs(a, b):
@@ -268,6 +306,8 @@ def test_every_option_has_an_effect(common, base, changed, what, traces, request
     system = [word for word in common.split()[:1] if not word.startswith("--")]  # none: the default one
     shapes = "classifier" in system[0] if system else False  # moving_shapes has no digits to set
     tiny = [word for word in TINY if not (shapes and "num_digits" in word)]
+    if system and isinstance(train.recipe_of(system[0]).task, ClassifyTask):
+        tiny = CLIPS
     words = [*system, *tiny, *common.split()[len(system) :]]
     before = traces([*words, *base.split()])
     after = trace([*words, *changed.split()])
@@ -275,9 +315,17 @@ def test_every_option_has_an_effect(common, base, changed, what, traces, request
 
 
 ELSEWHERE = {  # options that need data of their own: the test that shows their effect
+    "--data.frame_step": "test_ut_interaction.py",
     "--data.file": "test_a_field_is_trained_scored_and_served_in_its_own_unit",
     "--data.shuffle": "test_crowd_flow.py, test_records.py",
     "--data.verify": "test_kth.py, test_records.py",
+    "--model.preprocessing": "test_classes.py",
+    "--model.weights": "test_classes.py",
+    "--task.average": "test_classes.py",
+    "--task.channels": "test_classify_batches.py",
+    "--task.placement": "test_classes.py",
+    "--task.test_clips": "test_classes.py",
+    "--task.test_crops": "test_classes.py",
 }
 
 

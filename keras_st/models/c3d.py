@@ -7,6 +7,7 @@ from keras_st.models.heads import check_clip_shape, class_scores
 from keras_st.models.weights import load_weights
 
 FILTERS = ((64,), (128,), (256, 256), (512, 512), (512, 512))
+RELU = {"activation": "relu", "kernel_initializer": "he_normal"}
 POOL5_PADS = ("same", "torch")
 
 
@@ -58,7 +59,7 @@ def C3D(
     for group, filters in enumerate(FILTERS, start=1):
         for n, f in enumerate(filters):
             letter = "ab"[n] if len(filters) > 1 else ""
-            x = layers.Conv3D(f * width // 64, 3, padding="same", activation="relu", name=f"conv{group}{letter}")(x)
+            x = layers.Conv3D(f * width // 64, 3, padding="same", name=f"conv{group}{letter}", **RELU)(x)
         size = (1, 2, 2) if group == 1 else 2
         if group == 5 and pool5_pad == "torch":  # zeros: after a ReLU they are never the larger value
             x = layers.ZeroPadding3D(((0, 0), (1, 1), (1, 1)), name="pad5")(x)
@@ -67,8 +68,8 @@ def C3D(
             x = layers.MaxPooling3D(size, padding="same", name=f"pool{group}")(x)
     if include_top:
         x = layers.Flatten(name="flatten")(x)
-        x = layers.Dense(64 * width, activation="relu", name="fc6")(x)
+        x = layers.Dense(64 * width, name="fc6", **RELU)(x)
         x = layers.Dropout(dropout, name="dropout6")(x)
-        x = layers.Dense(64 * width, activation="relu", name="fc7")(x)
+        x = layers.Dense(64 * width, name="fc7", **RELU)(x)
         x = class_scores(x, classes, dropout, classifier_activation)
     return load_weights(keras.Model(inputs, x, name=name), weights)

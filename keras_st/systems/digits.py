@@ -3,7 +3,7 @@
 from typing import Literal
 
 from keras_st.models import encoder_forecaster
-from keras_st.specs import ForecastTask, InputError, Recipe, Training
+from keras_st.specs import ForecastTask, ForecastTraining, InputError, Recipe
 
 TINY_DIGITS = {"frame_size": 16, "num_sequences": 8, "num_test_sequences": 8}
 TINY_TASK = {"context_frames": 4, "horizon_frames": 3}
@@ -58,6 +58,6 @@ def digits_recipe(system, builder, model, small_model=None, **training) -> Recip
         builder=builder,
         data={"name": "moving_mnist", "num_sequences": 700},
         model=model,
-        training=Training(**training),
+        training=ForecastTraining(**training),
         small={"task": TINY_TASK, "data": TINY_DIGITS, "model": small if small_model is None else small_model},
     )

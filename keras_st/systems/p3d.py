@@ -210,7 +210,7 @@ def _recipe(system, builder, dataset, model):
         system=system,
         builder=builder,
         task=ClassifyTask(**task),
-        data={"name": dataset, **(generated if dataset in ("moving_shapes", "left_right") else {"root": ""})},
+        data={"name": dataset, **(generated if dataset in ("moving_shapes", "left_right") else {})},
         model={"classes": classes, **model},
         training=Training(**{"epochs": 8, "batch_size": 16, "learning_rate": 2e-3, **training}),
         small=small,

@@ -2,11 +2,11 @@
 
 import keras
 
-from keras_st.specs import Training
+from keras_st.specs import ForecastTraining, Training
 from keras_st.training.losses import LOSSES
 
 
-def compile_forecaster(model, training: Training, steps):
+def compile_forecaster(model, training: ForecastTraining, steps):
     """Losses by output name: frames, and what else the model returns and the recipe weighs."""
     losses, weights = {"frames": LOSSES[training.loss]}, {"frames": 1.0}
     if training.context_loss_weight:

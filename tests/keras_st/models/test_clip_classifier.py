@@ -1,0 +1,170 @@
+"""ClipClassifier: its parts in order, averaging of frames, taps, C3D."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_st.layers import FramePreprocessing, FrameWise
+from keras_st.models import C3D, FrameResNet, P3DResNet, clip_classifier
+
+
+def numpy(x):
+    return ops.convert_to_numpy(x)
+
+
+def clip(rng, *shape):
+    return rng.random(shape).astype("float32")
+
+
+def small(**options):
+    return P3DResNet(18, width=4, include_top=False, pooling="avg", **options)
+
+
+def test_preprocessing_backbone_head(rng):
+    x = clip(rng, 2, 5, 32, 40, 3)
+    model = clip_classifier(small(), 7, preprocessing=FramePreprocessing("keras_resnet"), dropout=0.5)
+    logits = numpy(model({"video": x})["logits"])
+    features = numpy(model.backbone(255 * x[..., ::-1] - np.array([103.939, 116.779, 123.68], "float32")))
+    kernel, bias = model.head.get_weights()
+    np.testing.assert_allclose(logits, features @ kernel + bias, rtol=1e-4)
+    assert model.compute_output_shape({"video": x.shape}) == {"logits": logits.shape} and model.num_classes == 7
+    trained = [numpy(model({"video": x}, training=True)["logits"]) for _ in range(2)]
+    assert np.abs(trained[0] - trained[1]).max() > 1e-6  # dropout
+
+
+def test_frames_are_scored_and_probabilities_averaged(rng):
+    x = clip(rng, 2, 4, 32, 32, 3)
+    backbone = FrameResNet(18, width=4, include_top=False, pooling="frames")
+    model = clip_classifier(backbone, 5)
+    frames = numpy(model({"video": x.reshape(8, 1, 32, 32, 3)})["logits"]).reshape(2, 4, 5)
+    p = np.exp(frames) / np.exp(frames).sum(-1, keepdims=True)
+    np.testing.assert_allclose(np.exp(numpy(model({"video": x})["logits"])), p.mean(1), atol=1e-5)
+    mean = clip_classifier(backbone, 5, average="logits")
+    mean.build({"video": (None, None, None, None, 3)})
+    mean.head.set_weights(model.head.get_weights())
+    got, want = numpy(mean({"video": x})["logits"]), frames.mean(1)  # up to a constant for every clip
+    np.testing.assert_allclose(got - got.mean(-1, keepdims=True), want - want.mean(-1, keepdims=True), atol=1e-4)
+
+
+def test_an_aggregator_stands_between(rng):
+    """Any layers: frames' means, then a recurrent layer over them."""
+    frames = FrameWise(keras.Sequential([keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D()]))
+    model = clip_classifier(frames, 3, aggregator=keras.layers.LSTM(6))
+    x = clip(rng, 2, 5, 8, 9, 1)
+    forward, backward = (numpy(model({"video": v})["logits"]) for v in (x, x[:, ::-1]))
+    assert forward.shape == (2, 3) and np.abs(forward - backward).max() > 1e-5
+
+
+@pytest.mark.parametrize("name", ["whole", "parts"])
+def test_save_and_load(rng, tmp_path, name):
+    if name == "parts":
+        model = clip_classifier(small(freeze_bn="all_but_first"), 3, preprocessing=FramePreprocessing(), dropout=0.2)
+    else:
+        model = clip_classifier(C3D((4, 32, 32, 3), width=4, classes=3, classifier_activation="linear"))
+    x = clip(rng, 2, 4, 32, 32, 3)
+    want = numpy(model({"video": x})["logits"])
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(numpy(again({"video": x})["logits"]), want, atol=1e-6)
+    for argument in ("classes", "dropout", "average", "clip_shape"):
+        assert getattr(again, argument) == getattr(model, argument)
+    assert len(again.trainable_weights) == len(model.trainable_weights)
+
+
+def test_taps(rng):
+    x = clip(rng, 2, 16, 32, 32, 3)
+    model = clip_classifier(small(), 3, preprocessing=FramePreprocessing())
+    logits = numpy(model({"video": x})["logits"])
+    taps = {name: numpy(v) for name, v in model.taps(["res4_last", "res5c", "pool5", "prob"])(x).items()}
+    assert {name: v.shape for name, v in taps.items()} == {
+        "res4_last": (2, 2, 2, 2, 16),
+        "res5c": (2, 1, 1, 1, 32),
+        "pool5": (2, 32),
+        "prob": (2, 3),
+    }
+    np.testing.assert_allclose(taps["res5c"].mean((1, 2, 3)), taps["pool5"], atol=1e-5)
+    np.testing.assert_allclose(taps["prob"], np.exp(logits) / np.exp(logits).sum(-1, keepdims=True), atol=1e-5)
+    with pytest.raises(ValueError, match="Received: fc6"):
+        model.taps(["pool5", "fc6"])
+
+
+def test_gradients_reach_every_trainable_weight(rng):
+    from tests.conformance.test_conformance import gradients
+
+    model = clip_classifier(small(), 3)
+    x, y = clip(rng, 2, 16, 32, 32, 3), np.array([0, 2])
+    model({"video": x})
+
+    def loss():
+        logits = model({"video": x}, training=True)["logits"]
+        return ops.mean(ops.sparse_categorical_crossentropy(y, logits, from_logits=True))
+
+    for weight, gradient in zip(model.trainable_variables, gradients(loss, model.trainable_variables)):
+        assert gradient is not None and np.abs(gradient).max() > 0, weight.path
+
+
+@pytest.mark.parametrize(
+    "options, word",
+    [
+        ({"classes": 0}, "classes=0"),
+        ({"classes": 3, "dropout": 1.0}, "dropout=1.0"),
+        ({"classes": 3, "average": "max"}, "average='max'"),
+        ({"classes": None, "dropout": 0.5}, "classes=None"),
+    ],
+)
+def test_unknown_options_are_refused(options, word):
+    with pytest.raises(ValueError, match=f"Received: .*{word}"):
+        clip_classifier(small(), **options)
+
+
+# C3D (recognition A11)
+
+
+@pytest.mark.parametrize("classes, count", [(101, 78_409_573), (487, 79_991_015)])
+def test_a11_counts(classes, count):
+    model = C3D(classes=classes)
+    assert model.count_params() == count
+    by_name = {layer.name: layer.count_params() for layer in model.layers}
+    assert by_name["fc6"] == 33_558_528 and by_name["fc7"] == 16_781_312
+    assert sum(n for name, n in by_name.items() if name.startswith("conv")) == 27_655_936
+    assert model.get_layer("pool5").output.shape == (None, 1, 4, 4, 512)
+
+
+def test_a11_last_maxima_start_at_pixel_0_or_before(rng):
+    """Maps of 7x7: Caffe's windows are 0-1, 2-3, 4-5, 6; PyTorch's (and mmaction2's) 0, 1-2, 3-4, 5-6."""
+    x = clip(rng, 1, 16, 112, 112, 3)
+    same, torch = (C3D(width=4, include_top=False, pool5_pad=p) for p in ("same", "torch"))
+    torch.set_weights(same.get_weights())
+    before = numpy(keras.Model(same.input, same.get_layer("conv5b").output)(x))
+    assert before.shape == (1, 2, 7, 7, 32)
+    flat = before.max(1)[0]
+    for model, edges in ((same, [(0, 2), (2, 4), (4, 6), (6, 7)]), (torch, [(0, 1), (1, 3), (3, 5), (5, 7)])):
+        want = [[flat[a:b, c:d].max((0, 1)) for c, d in edges] for a, b in edges]
+        np.testing.assert_allclose(numpy(model(x))[0, 0], want, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options, word",
+    [
+        ({"input_shape": (None, 112, 112, 3)}, "None, 112, 112, 3"),
+        ({"input_shape": (16, 112, 112)}, "16, 112, 112"),
+        ({"pool5_pad": "valid"}, "valid"),
+        ({"width": 0}, "width=0"),
+        ({"weights": "nowhere.keras"}, "nowhere.keras"),
+    ],
+)
+def test_c3d_refuses_what_it_cannot_build(options, word):
+    with pytest.raises(ValueError, match=f"Received: .*{word}"):
+        C3D(**options)
+
+
+def test_c3d_weights_from_files(rng, tmp_path):
+    model = C3D((4, 32, 32, 3), width=4, classes=3)
+    model.save(tmp_path / "c3d.keras")
+    again = C3D((4, 32, 32, 3), width=4, classes=3, weights=tmp_path / "c3d.keras")
+    x = clip(rng, 1, 4, 32, 32, 3)
+    np.testing.assert_allclose(numpy(again(x)), numpy(model(x)), atol=1e-6)
+    with pytest.raises(ValueError, match="weights.h5 or .keras"):
+        (tmp_path / "c3d.h5").write_bytes(b"")
+        C3D((4, 32, 32, 3), width=4, weights=tmp_path / "c3d.h5")

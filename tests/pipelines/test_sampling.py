@@ -1,0 +1,45 @@
+"""Which frames make a clip; frames are their own numbers, so indices can be read."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipelines.sampling import random_clip, spread_clips
+
+
+def both_ways(function, *args):
+    """The result eagerly and inside tf.data, which must agree."""
+    eager = function(*args).numpy()
+    (mapped,) = tf.data.Dataset.from_tensors(0).map(lambda _: function(*args)).as_numpy_iterator()
+    np.testing.assert_array_equal(eager, mapped)
+    return eager
+
+
+def test_clips_centred_in_equal_segments():
+    clips = both_ways(spread_clips, 100, 4, 2, 5, "centre")  # segments of 20, clips of 7 frames: 10 - 3.5 = 6.5 -> 6
+    np.testing.assert_array_equal(
+        clips, [[6, 8, 10, 12], [26, 28, 30, 32], [46, 48, 50, 52], [66, 68, 70, 72], [86, 88, 90, 92]]
+    )
+    np.testing.assert_array_equal(both_ways(spread_clips, 11, 3, 1, 1, "centre"), [[4, 5, 6]])
+
+
+def test_clips_that_touch_the_ends():
+    clips = both_ways(spread_clips, 20, 3, 2, 4, "ends")  # room 15: starts 0, 5, 10, 15
+    np.testing.assert_array_equal(clips[:, 0], [0, 5, 10, 15])
+    assert clips[-1, -1] == 19
+    np.testing.assert_array_equal(both_ways(spread_clips, 11, 3, 1, 1, "ends"), [[4, 5, 6]])
+
+
+@pytest.mark.parametrize("placement", ["centre", "ends"])
+@pytest.mark.parametrize("length", [1, 3, 7])
+def test_short_videos_start_over(placement, length):
+    clips = both_ways(spread_clips, length, 8, 1, 2, placement)
+    np.testing.assert_array_equal(clips, [np.arange(8) % length] * 2)
+    np.testing.assert_array_equal(random_clip(length, 8, 1, [1, 2]), np.arange(8) % length)
+
+
+def test_random_clips_reach_both_ends_and_follow_their_seed():
+    starts = [int(both_ways(random_clip, 12, 4, 3, tf.constant([5, n], tf.int64))[0]) for n in range(40)]
+    assert set(starts) == {0, 1, 2}  # reach 10
+    np.testing.assert_array_equal(random_clip(12, 4, 3, [5, 7]), random_clip(12, 4, 3, [5, 7]))
+    assert np.diff(random_clip(12, 4, 3, [5, 7])).tolist() == [3, 3, 3]
