@@ -399,6 +399,7 @@ def forecast_weight(training: ForecastTraining):
 def compile_model(model, training: Training, steps):
     """Optimizer, losses and metrics of a model of either task."""
     (compile_classifier if isinstance(model, ClipClassifier) else compile_forecaster)(model, training, steps)
+    model.optimizer.build(model.trainable_variables)  # before the first step, which is then traced once, not twice
 
 
 # Results

@@ -62,8 +62,8 @@ def write_video(path, frames, fps=10):
 
 
 def ramp(length=7, height=32, width=48):
-    """Frames of one colour each, brighter from frame to frame; red is brightest."""
-    grey = np.linspace(60, 200, length)[:, None, None, None]
+    """Frames brighter from one to the next and from left to right; red is brightest."""
+    grey = np.linspace(60, 200, length)[:, None, None, None] * np.linspace(0.7, 1.0, width)[:, None]
     return np.broadcast_to(grey * [1.0, 0.8, 0.6], (length, height, width, 3)).astype(np.uint8)
 
 

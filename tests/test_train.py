@@ -249,7 +249,7 @@ EFFECTS = [  # (options of both runs, what is compared with them, options change
     (P3D, "", "--model.stem_pool=keras", "weights"),
     (P3D, "", "--model.bn_epsilon=0.1", "weights"),
     (P3D, "", "--model.freeze_bn=all_but_first", "weights"),
-    (P3D, "", "--model.pooling=max", "weights"),
+    (P3D + " --data.frame_size=40", "", "--model.pooling=max", "weights"),
     (P3D, "", "--model.dropout=0.5", "weights"),
     (P3D, "", "--model.width=5", "weights"),
     ("c3d --data.frame_size=32", "", "--model.pool5_pad=torch", "weights"),

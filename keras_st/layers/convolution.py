@@ -45,13 +45,12 @@ class FlatConv3D(layers.Conv3D):
             maps = ops.reshape(inputs, (batch, length, height * width, inputs.shape[-1]))
             kernel, strides = kernel[:, 0], (self.strides[0], 1)
         maps = self._conv2d(maps, kernel, strides)
-        if self._in_frames:
-            outputs = split_leading(maps, batch, length)
-        else:
-            outputs = ops.reshape(maps, (batch, ops.shape(maps)[1], height, width, self.filters))
         if self.use_bias:
-            outputs = outputs + ops.cast(self.bias, outputs.dtype)
-        return self.activation(outputs)
+            maps = maps + ops.cast(self.bias, maps.dtype)
+        maps = self.activation(maps)
+        if self._in_frames:
+            return split_leading(maps, batch, length)
+        return ops.reshape(maps, (batch, ops.shape(maps)[1], height, width, self.filters))
 
     def _conv2d(self, maps, kernel, strides):
         padding = self.padding

@@ -56,8 +56,8 @@ class P3DBlock(ConfigFromArguments, layers.Layer):
     Example:
         >>> import numpy as np
         >>> from keras_st.layers import P3DBlock
-        >>> P3DBlock(4, "B", strides=2)(np.ones((1, 4, 8, 6, 3), "float32")).shape[1:]
-        (4, 4, 3, 16)
+        >>> tuple(P3DBlock(4, "B", strides=2)(np.ones((1, 4, 8, 6, 3), "float32")).shape)
+        (1, 4, 4, 3, 16)
     """
 
     def __init__(

@@ -48,11 +48,12 @@ class PairMaxPool(layers.Layer):
     """The larger of frames 2k and 2k+1: (B, T, H, W, C) -> (B, ceil(T / 2), H, W, C); an odd last frame stays."""
 
     def call(self, inputs):
-        if inputs.shape[1] is not None and inputs.shape[1] % 2 == 0:
-            even, odd = inputs[:, ::2], inputs[:, 1::2]
-        else:
-            even, odd = inputs[:, ::2], ops.concatenate([inputs[:, 1:], inputs[:, -1:]], axis=1)[:, ::2]
-        return ops.maximum(even, odd)
+        batch, length, *rest = ops.shape(inputs)
+        if not (isinstance(length, int) and length % 2 == 0):  # an odd last frame is its own pair
+            inputs = ops.concatenate([inputs, inputs[:, -1:]], axis=1)
+            length = (length + 1) // 2 * 2
+            inputs = inputs[:, :length]
+        return ops.max(ops.reshape(inputs, (batch, length // 2, 2, *rest)), axis=2)
 
     def compute_output_shape(self, input_shape):
         batch, length, *rest = input_shape
