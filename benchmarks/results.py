@@ -10,23 +10,45 @@ import argparse
 import json
 import pathlib
 
+COLUMNS = "result, data, test sequences, MSE per pixel [95 %], below best trivial, below last frame at lead 1, SSIM"
+CLASSES = "result, data, test videos, accuracy [95 %], mean class accuracy, chance, most frequent class"
 
-def row(path, result):
-    scores = result["forecasts"][result["system"]]
-    low, high = scores["mse_per_pixel"]["interval_95"]
+
+def data_name(result):
     data = result["data"]["name"]
     if data == "moving_mnist":
-        data = "MNIST digits" if result["data"].get("root") else "generated digits"
-    if "file" in result["data"]:
-        data += f" ({pathlib.Path(result['data']['file']).stem})"
+        return "MNIST digits" if result["data"].get("root") else "generated digits"
+    return data + (f" ({pathlib.Path(result['data']['file']).stem})" if "file" in result["data"] else "")
+
+
+def row(path, result):
+    """Of a forecaster."""
+    scores = result["forecasts"][result["system"]]
+    low, high = scores["mse_per_pixel"]["interval_95"]
     cells = [
         f"[{path.stem}]({path.name})",
-        data,
+        data_name(result),
         result["sequences"],
         f"{scores['mse_per_pixel']['mean']:.5f} [{low:.5f}, {high:.5f}]",
         f"{100 * result['mse_below_best_trivial']:.1f} % ({result['best_trivial']})",
         f"{100 * result['mse_below_last_frame_at_lead_1']:.1f} %",
         f"{scores['ssim']['mean']:.3f}",
+    ]
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def class_row(path, result):
+    """Of a classifier."""
+    entry = result["classification"]
+    low, high = entry["interval_95"]
+    cells = [
+        f"[{path.stem}]({path.name})",
+        data_name(result),
+        result["videos"],
+        f"{entry['accuracy']:.3f} [{low:.3f}, {high:.3f}]",
+        f"{entry['mean_class_accuracy']:.3f}",
+        f"{entry['chance']:.3f}",
+        f"{entry['most_frequent_class']:.3f}",
     ]
     return "| " + " | ".join(map(str, cells)) + " |"
 
@@ -62,15 +84,18 @@ def main():
     options = parser.parse_args()
     results = {path: json.loads(path.read_text()) for path in options.files}
     if options.curves:
+        if not all("forecasts" in result for result in results.values()):
+            parser.error("--curves draws forecasters. Received: a result of a classifier")
         if options.curves.exists():
             parser.error(f"--curves is there already, nothing is overwritten. Received: {options.curves}")
         curves({path.stem: result for path, result in results.items()}).savefig(options.curves)
         return
-    columns = "result, data, test sequences, MSE per pixel [95 %], below best trivial, below last frame at lead 1, SSIM"
-    print("| " + columns.replace(", ", " | ") + " |")
-    print("|---" * 7 + "|")
-    for path, result in results.items():
-        print(row(path, result))
+    forecasts = {path: result for path, result in results.items() if "forecasts" in result}
+    for rows, make_row, columns in ((forecasts, row, COLUMNS), (results.keys() - forecasts.keys(), class_row, CLASSES)):
+        if rows:
+            print("| " + columns.replace(", ", " | ") + " |\n" + "|---" * 7 + "|")
+            for path in (path for path in results if path in rows):
+                print(make_row(path, results[path]))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import e3d_ablation, e3d_lstm, results
+from benchmarks import e3d_ablation, e3d_lstm, p3d, results
 
 
 def test_multiply_adds_by_hand():
@@ -56,6 +56,34 @@ def test_plot_and_rows_of_the_lengths(tmp_path):
     assert "does not fit" in e3d_lstm.row({**entries[0], "fits": False})
 
 
+def test_p3d_benchmark(monkeypatch, tmp_path, capsys):
+    """What is measured, with a fresh process replaced by what it would print."""
+    told = {"time": {"clips_per_second": 6.0, "matrix_product_flops": 1e9, "memory_bytes": 2**30}}
+    told |= {"count": {"multiply_adds": 10**7}, "load": {"build_seconds": 2.0, "load_seconds": 1.0}}
+    monkeypatch.setattr(p3d, "point", lambda backend, what, **options: {**told[what], "x": options})
+    monkeypatch.setattr("sys.argv", ["x", f"--out={tmp_path / 'p.json'}"])
+    p3d.main()
+    stored = json.loads((tmp_path / "p.json").read_text())["results"]
+    assert [(e["net"], e["train"]) for e in stored] == [(n, t) for t in (False, True) for n in p3d.NETS]
+    assert {e["times_c3d"] for e in stored} == {1.0}
+    assert [e["rate_share"] for e in stored[:4]] == pytest.approx([0.12] * 3 + [0.36])
+    monkeypatch.setattr("sys.argv", ["x", f"--table={tmp_path / 'p.json'}"])
+    told = capsys.readouterr().out
+    p3d.main()
+    assert capsys.readouterr().out.strip() == told.strip()
+
+
+def test_the_net_with_full_kernels(monkeypatch):
+    """Of P3D-63 it differs by the 13 kernels 3x3x3 in place of S and T, and T's normalisations."""
+    import keras_st.models.p3d_resnet as networks
+
+    monkeypatch.setattr(networks, "P3DBlock", networks.P3DBlock)  # which make() replaces
+    full, ours = p3d.make("full_63").count_params(), 24_983_232 + 101 * 2049
+    channels = 3 * 64 + 4 * 128 + 6 * 256
+    squares = 3 * 64**2 + 4 * 128**2 + 6 * 256**2
+    assert full == ours + (27 - 9 - 3) * squares - 4 * channels
+
+
 def test_table_and_curves_of_stored_results(tiny_run, tmp_path, monkeypatch, capsys):
     run, _ = tiny_run
     monkeypatch.setattr("sys.argv", ["x", str(run / "metrics.json")])
@@ -64,5 +92,16 @@ def test_table_and_curves_of_stored_results(tiny_run, tmp_path, monkeypatch, cap
     monkeypatch.setattr("sys.argv", ["x", str(run / "metrics.json"), f"--curves={tmp_path / 'c.png'}"])
     results.main()
     assert (tmp_path / "c.png").stat().st_size > 1000
+    with pytest.raises(SystemExit):
+        results.main()
+
+
+def test_table_of_classifiers(clips_run, tiny_run, monkeypatch, capsys):
+    paths = [str(run / "metrics.json") for run in (clips_run[0], tiny_run[0])]
+    monkeypatch.setattr("sys.argv", ["x", *paths])
+    results.main()
+    table = capsys.readouterr().out
+    assert "| ut_interaction | 3 |" in table and "mean class accuracy" in table and "generated digits" in table
+    monkeypatch.setattr("sys.argv", ["x", paths[0], "--curves=c.png"])
     with pytest.raises(SystemExit):
         results.main()

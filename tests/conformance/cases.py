@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_st import layers
-from keras_st.models import encoder_forecaster, forecast_classifier
+from keras_st.models import clip_classifier, encoder_forecaster, forecast_classifier
 
 B, T, H, W, C = 2, 4, 6, 8, 2
 
@@ -93,6 +93,15 @@ def st(k, cin, f):
 
 def e3d_count(cin, f=3, k=18):
     return k * f * (7 * cin + 9 * f) + 2 * f * f + 10 * f
+
+
+def p3d_count(cin, f=3):
+    return cin * f + 9 * f * f + 3 * f * f + 4 * f * f + 4 * f * cin + 4 * (3 * f + 2 * 4 * f)
+
+
+def classifier():
+    backbone = keras.Sequential([layers.P3DBlock(3, "C"), keras.layers.GlobalAveragePooling3D()])
+    return clip_classifier(backbone, 5, preprocessing=layers.FramePreprocessing())
 
 
 CLIP = (B, T, H, W, C)
@@ -294,6 +303,29 @@ CASES = [
         lambda: forecast_classifier(windows(), 5, horizon_frames=3, patch=2, readout="last"),
         {"video": CLIP},
         e3d_count(8) + e3d_count(3) + 2 * 3 * 8 + 8 + 2 * 3 + 3 * 5 + 5,
+        states=False,
+    ),
+    Case("P3DBlock-A", lambda: layers.P3DBlock(3, "A", strides=2), CLIP, p3d_count(C), states=False),
+    Case("P3DBlock-B", lambda: layers.P3DBlock(3, "B"), CLIP, p3d_count(C), states=False),
+    Case("P3DBlock-C", lambda: layers.P3DBlock(3, "C", "paper"), CLIP, p3d_count(C), states=False),
+    Case("P3DBlock-2D", lambda: layers.P3DBlock(3, None), CLIP, p3d_count(C) - 27 - 12, states=False),
+    Case(
+        "P3DBlock-basic",
+        lambda: layers.P3DBlock(3, "C", bottleneck=False),
+        CLIP,
+        9 * 3 * C + 9 * 9 + 2 * 27 + 3 * C + 5 * 12,
+        states=False,
+    ),
+    Case("FrameMaxPool", lambda: layers.FrameMaxPool(3), CLIP, 0, states=False),
+    Case("PairMaxPool", lambda: layers.PairMaxPool(), CLIP, 0, states=False),
+    Case("AttentionPooling", lambda: layers.AttentionPooling(5), CLIP, 5 * C + 5 + 5, states=False),
+    Case("ScoreAverage", lambda: layers.ScoreAverage(), (B, T, 3), 0, states=False),
+    Case("FramePreprocessing", lambda: layers.FramePreprocessing(), CLIP, 0, states=False),
+    Case(
+        "clip-classifier",
+        classifier,
+        {"video": CLIP},
+        p3d_count(C) + 12 * 5 + 5,
         states=False,
     ),
 ]
