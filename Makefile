@@ -4,7 +4,7 @@ BIN = .venv/bin
 BACKENDS = .venv-backends/bin
 PYTEST = -m pytest -n 2
 
-.PHONY: help demo test test-backends lint bench bench-e3d ablation
+.PHONY: help demo test test-backends lint bench bench-e3d bench-p3d ablation
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /: /'
@@ -27,6 +27,10 @@ bench: .venv-backends/ready  ## ConvLSTM2D beside Keras's and a PyTorch cell: ti
 bench-e3d: .venv-backends/ready  ## E3D-LSTM: time and memory over lengths, RECALL against its plain form
 	$(BACKENDS)/python -m benchmarks.e3d_lstm --backend=$(BACKEND) \
 		--out=runs/benchmarks/e3d_lstm_$(BACKEND)_$$(date -u +%Y%m%d-%H%M%S).json
+
+bench-p3d: .venv-backends/ready  ## P3D-63 beside C3D: clips per second, memory (BACKEND=tensorflow|jax|torch)
+	$(BACKENDS)/python -m benchmarks.p3d --backend=$(BACKEND) \
+		--out=runs/benchmarks/p3d_$(BACKEND)_$$(date -u +%Y%m%d-%H%M%S).json
 
 STEPS ?= 200
 SEEDS ?= 0

@@ -365,12 +365,46 @@ def test_weights_from_files(resnet50, tmp_path, rng):
 
 def test_2d_weights_from_files(resnet50, tmp_path):
     resnet50.save(tmp_path / "resnet50.keras")
-    resnet50.save_weights(tmp_path / "resnet50.weights.h5")
     options = {"include_top": False, **LIKE_KERAS}
     (want,) = resnet50.get_layer("conv3_block2_2_conv").get_weights()[:1]
     model = P3DResNet(63, weights=tmp_path / "resnet50.keras", **options)
     units = [u for u in units_of(model) if u.name.startswith("res3")]
     np.testing.assert_array_equal(units[1].spatial[0].get_weights()[0][0], want)
+
+
+def test_imagenet_weights_come_from_keras_applications(resnet50, monkeypatch, tmp_path):
+    """Without a network: what would be downloaded is replaced, the file of keras.applications likewise."""
+    asked = []
+
+    def resnet(**options):
+        asked.append(options)
+        return resnet50
+
+    monkeypatch.setattr(keras.applications, "ResNet50", resnet)
+    (tmp_path / "resnet50_notop.h5").write_bytes(b"")
+    for weights in ("imagenet", tmp_path / "resnet50_notop.h5"):
+        model = P3DResNet(63, include_top=False, weights=weights, **LIKE_KERAS)
+        (kernel,) = model.get_layer("stem_conv").get_weights()
+        np.testing.assert_array_equal(kernel[0], resnet50.get_layer("conv1_conv").get_weights()[0])
+    assert asked == [
+        {"include_top": False, "weights": "imagenet"},
+        {"include_top": False, "weights": str(tmp_path / "resnet50_notop.h5")},
+    ]
+
+
+def test_a_frame_resnet_is_inflated_exactly(rng):
+    """Ours as a source: basic units too, its stem pool and epsilon."""
+    keras.utils.set_random_seed(3)
+    source = FrameResNet(18, width=8, include_top=False, stem_pool="caffe", bn_epsilon=1e-3)
+    for weight in source.weights:
+        if weight.name in ("moving_mean", "beta"):
+            weight.assign(rng.normal(0, 0.1, weight.shape))
+    model = P3DResNet(18, width=8, include_top=False, temporal_pool=False, bn_epsilon=1e-3)
+    x = rng.normal(size=(2, 5, 32, 40, 3)).astype("float32")
+    want = numpy(source(x))
+    assert relative(numpy(inflate_resnet(model, source)(x)), want) < 1e-5
+    with pytest.raises(ValueError, match='stem_pool="caffe"'):
+        inflate_resnet(P3DResNet(18, width=8, include_top=False, **LIKE_KERAS), source)
 
 
 @pytest.mark.parametrize(
