@@ -17,6 +17,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import zipfile
 
 import numpy as np
 
@@ -38,6 +39,7 @@ from keras_st.specs import InputError
 from pipelines.clips import read_clip
 
 SHOWN = 3  # sequences drawn in the report
+EXTRACTED_CLIPS, AT_ONCE = 20, 8  # clips of a video for its features, and how many of them at a time
 
 
 def main(argv):
@@ -65,8 +67,8 @@ def main(argv):
         model = saved.load(options.path)
         out = pathlib.Path(options.out) if options.out else next_folder(model)
         is_classifier = isinstance(model, SavedClassifier)
-        for option, fits in (("horizon", not is_classifier), ("extract", is_classifier), ("clips", is_classifier)):
-            if getattr(options, option) is not None and not fits:
+        for option in ("horizon",) if is_classifier else ("extract", "clips", "crops"):
+            if getattr(options, option) is not None:
                 kind = "classifier" if is_classifier else "forecaster"
                 raise InputError(f"--{option} is not for a {kind}. Received: {options.path}")
         if options.extract:
@@ -298,15 +300,16 @@ def score_views(model, views, average):
 def classify_input(model, path, out, views):
     """Says what happens in one video or clip; writes probabilities.json, frames.png and report.html."""
     from pipelines.classify import views_of_clip
-    from pipelines.videos import decode
 
-    task = dataclasses.replace(recipe_beside(model).task, **views)
-    clip = read_clip(path) if pathlib.Path(path).suffix == ".npy" else decode(path)
+    recipe = recipe_beside(model, **views)
+    clip = read_input(path, recipe.data)
     try:
         shown = model.scale(clip)
-        _, scores = score_views(model, views_of_clip(shown, task).numpy()[None], task.average)
-    except InputError as error:
-        raise InputError(f"{path} cannot be classified: {error}") from error
+        seen = views_of_clip(shown, recipe.task).numpy()
+        _, scores = score_views(model, seen[None], recipe.task.average)
+    except (InputError, tf.errors.InvalidArgumentError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} cannot be classified: {reason} Received: shape={clip.shape}") from error
     order = np.argsort(-scores[0])[:10]
     table = {model.classes[n]: float(scores[0, n]) for n in order}
     with written_aside(out) as folder:
@@ -320,10 +323,26 @@ def classify_input(model, path, out, views):
     return out
 
 
+def read_input(path, data):
+    """The frames of a file as the data set of a recipe would hold them: a video resized and thinned out alike.
+
+    A .npy clip is taken as it is.
+    """
+    from pipelines.videos import decode
+
+    if pathlib.Path(path).suffix == ".npy":
+        return read_clip(path)
+    size = data.get("frame_size")
+    size = tuple(size) if isinstance(size, (list, tuple)) else None
+    return decode(path, size)[:: data.get("frame_step", 1)]
+
+
 def fuse(folders, weights, out):
     """Averages the scores of evaluations of the same videos; writes what `score_classes` writes."""
     stored = [read_scores(folder) for folder in folders]
     first, results = stored[0], [read_json(pathlib.Path(folder, "metrics.json")) for folder in folders]
+    if None in results:
+        raise InputError(f"The folder must hold metrics.json. Received: {folders[results.index(None)]}")
     for folder, other in zip(folders, stored):
         if sorted(other["ids"]) != sorted(first["ids"]) or list(other["classes"]) != list(first["classes"]):
             raise InputError(f"Evaluations that are fused must be of the same videos and classes. Received: {folder}")
@@ -335,7 +354,11 @@ def fuse(folders, weights, out):
         raise InputError(str(error)) from error
     labels, classes = first["labels"], [str(name) for name in first["classes"]]
     result = {
-        **{name: results[0][name] for name in ("data", "split", "videos", "views")},
+        **{name: results[0][name] for name in ("data", "split", "videos")},
+        "views": {
+            name: " / ".join(dict.fromkeys(str(result["views"][name]) for result in results))
+            for name in results[0]["views"]
+        },
         "system": " + ".join(result["system"] for result in results),
         "fused": [str(cli.with_variable(str(folder))) for folder in folders],
         "weights": weights or [1 / len(folders)] * len(folders),
@@ -351,18 +374,20 @@ def read_scores(folder):
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in ("scores", "labels", "ids", "classes")}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{folder} must be the folder of a classifier's evaluation. Received: {error}") from error
 
 
 def extract(model, options, out):
-    """Features of the videos of a split: the mean over test views of every tap, one .npz of arrays by tap.
+    """Features of the videos of a split: the mean over views (and frames) of every tap, one .npz of arrays by tap.
 
-    Beside them `labels` and `ids`. Returns its path.
+    Beside them `labels` and `ids`. 20 clips a video (the P3D paper's) unless told. Returns its path.
     """
     split = options.split or "test"
-    views = {"test_clips": options.clips, "test_crops": options.crops}
-    recipe = recipe_beside(model, **{name: value for name, value in views.items() if value is not None})
+    out = out or model.path.parent / f"features_{split}.npz"
+    if out.exists() or not out.parent.is_dir():
+        raise InputError(f"The features go to a new file in a folder that exists. Received: --out={out}")
+    recipe = recipe_beside(model, test_clips=options.clips or EXTRACTED_CLIPS, test_crops=options.crops or 1)
     if model.model is None:
         raise InputError(f"--extract needs a run folder or a .keras file. Received: {model.path}")
     try:
@@ -371,15 +396,14 @@ def extract(model, options, out):
         raise InputError(str(error)) from error
     parts = {name: [] for name in (*options.extract, "labels", "ids")}
     for inputs, targets in views_of(recipe, model.feature, split):
-        video = inputs["video"].numpy()
-        for name, values in taps(video.reshape(-1, *video.shape[2:]), training=False).items():
-            values = np.asarray(values).reshape(*video.shape[:2], *values.shape[1:])
-            parts[name].append(values.mean(axis=1))
+        for video in inputs["video"].numpy():
+            clips = [taps(video[n : n + AT_ONCE], training=False) for n in range(0, len(video), AT_ONCE)]
+            for name in options.extract:
+                values = np.concatenate([np.asarray(clip[name]) for clip in clips])
+                frames = name == "pool5" and values.ndim == 3  # of a frame-wise network
+                parts[name].append(values.mean(axis=(0, 1) if frames else 0)[None])
         parts["labels"].append(targets["logits"].numpy())
         parts["ids"].append(np.array([name.decode() for name in inputs["id"].numpy()]))
-    out = out or model.path.parent / f"features_{split}.npz"
-    if out.exists():
-        raise InputError(f"Nothing is overwritten; the file must not exist. Received: {out}")
     partial = out.with_name(f".{out.name}.partial.npz")
     np.savez(partial, **{name: np.concatenate(values) for name, values in parts.items()})
     os.replace(partial, out)

@@ -66,7 +66,11 @@ SET_HERE = {
 def main(argv):
     recipe, options = parse(argv)
     if options.describe:
-        return print(description(recipe))
+        try:
+            feature = feature_of(recipe, "train")
+        except InputError:  # the data set is not there
+            feature = None
+        return print(description(recipe, feature))
     feature, steps = examine(recipe)
     model = build_model(recipe, feature)
     if options.resume:

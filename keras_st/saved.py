@@ -151,7 +151,7 @@ class SavedClassifier(SavedModel):
 
         Args:
             clip: uint8 0..255 or float 0..1 (fields: in their unit), (T, H, W, C) or (B, T, H, W, C), sampled and
-                sized as in training. (`evaluate.py PATH --input` does both for a video of any length and size.)
+                sized as in training (`evaluate.py PATH --input` does both for a video of any length and size).
             batch_size: clips at a time.
 
         Returns: float32 (classes,), with a batch axis where the clip has one.

@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 
 class InputError(ValueError):
@@ -92,6 +92,7 @@ class ClassifyTask:
 
     def __post_init__(self):
         _at_least(self, 1, "clip_frames", "frame_stride", "test_clips")
+        _one_of_its_own(self, "test_crops", "placement", "average")
         for name in ("resize", "crop", "channels"):
             value = getattr(self, name)
             if value is not None and min(value if isinstance(value, tuple) else (value,)) < 1:
@@ -163,6 +164,7 @@ class Training:
 
     def __post_init__(self):
         _at_least(self, 1, "epochs", "batch_size")
+        _one_of_its_own(self, "optimizer")
         _at_least(self, 0, "weight_decay", "warmup_fraction", "clip_norm", "seed")
         if self.warmup_fraction > 1:
             raise InputError(f"`warmup_fraction` must be at most 1. Received: warmup_fraction={self.warmup_fraction}")
@@ -247,6 +249,15 @@ class Recipe:
             "model": dict(self.model),
             "training": dataclasses.asdict(self.training),
         }
+
+
+def _one_of_its_own(options, *names):
+    """Checks fields typed `Literal[...]`: command lines do it by type, Python does not."""
+    types = get_type_hints(type(options))
+    for name in names:
+        known = get_args(types[name])
+        if getattr(options, name) not in known:
+            raise InputError(f"`{name}` must be one of {known}. Received: {name}={getattr(options, name)!r}")
 
 
 def _at_least(options, least, *names):

@@ -1,7 +1,7 @@
 """What features of one network are worth for other tasks: a linear SVM, action similarity, leave-one-out.
 
-    python -m keras_st.transfer svm TRAIN.npz TEST.npz [--tap pool5] [--C 1]
-    python -m keras_st.transfer leave_one_out FEATURES.npz [--tap pool5] [--C 1]
+    python -m keras_st.transfer svm TRAIN.npz TEST.npz [--taps pool5] [--C 1]
+    python -m keras_st.transfer leave_one_out FEATURES.npz [--taps pool5] [--C 1]
     python -m keras_st.transfer similarity FEATURES.npz PAIRS.csv [--taps prob pool5] [--normalise l2]
 
 The .npz files are those of `python evaluate.py MODEL --extract TAP ... --split S`: an array (videos, ...) for every
@@ -90,9 +90,10 @@ def svm(train, train_labels, test, test_labels, C=1.0):
 
 def leave_one_out(features, labels, C=1.0):
     """Accuracy over as many SVMs as videos, each tested on the one it was not trained on."""
+    model = _linear_svm(C)
     from sklearn.model_selection import LeaveOneOut, cross_val_score
 
-    return float(cross_val_score(_linear_svm(C), _unit(features), labels, cv=LeaveOneOut()).mean())
+    return float(cross_val_score(model, _unit(features), labels, cv=LeaveOneOut()).mean())
 
 
 def similarity(vectors, same, folds=None, normalise="standard", C=1.0):
@@ -105,6 +106,8 @@ def similarity(vectors, same, folds=None, normalise="standard", C=1.0):
         normalise: "standard" (every measure to mean 0 and deviation 1 on the training folds; default, the measures have
             unlike scales) or "l2" (every vector to length 1, as a note on the paper has it).
     """
+    svm = _linear_svm(C)
+    from sklearn.base import clone
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import PredefinedSplit, StratifiedKFold
     from sklearn.pipeline import make_pipeline
@@ -114,7 +117,7 @@ def similarity(vectors, same, folds=None, normalise="standard", C=1.0):
     scores, accuracies = np.zeros(len(same)), []
     for train, test in splits:
         scaler = StandardScaler() if normalise == "standard" else Normalizer()
-        model = make_pipeline(scaler, _linear_svm(C)).fit(vectors[train], same[train])
+        model = make_pipeline(scaler, clone(svm)).fit(vectors[train], same[train])
         scores[test] = model.decision_function(vectors[test])
         accuracies.append(float(np.mean((scores[test] > 0) == same[test])))
     return {
@@ -164,7 +167,7 @@ def read_pairs(path, ids):
     if not lines or len({len(line) for line in lines}) > 1 or len(lines[0]) not in (3, 4):
         raise InputError(f"Pairs are lines `id,id,1 or 0` or `id,id,1 or 0,fold`, alike. Received: {path}")
     for line in lines:
-        if line[0] not in row or line[1] not in row or line[2] not in "01" or not line[-1].isdigit():
+        if line[0] not in row or line[1] not in row or line[2] not in ("0", "1") or not line[-1].isdigit():
             raise InputError(f"A pair names two videos of the features, 1 or 0, and a fold. Received: {','.join(line)}")
     first, second = (np.array([row[line[n]] for line in lines]) for n in (0, 1))
     same = np.array([line[2] == "1" for line in lines])
@@ -185,19 +188,28 @@ def main(argv):
     options = cli.parse(parser, argv)
     if (options.other is None) != (options.task == "leave_one_out"):
         raise InputError(f"svm and similarity take two files, leave_one_out one. Received: {options.task}")
+    try:
+        result = run_task(options)
+    except InputError:
+        raise
+    except ValueError as error:  # scikit-learn's word on one class, too few pairs for the folds and the like
+        raise InputError(f"{options.task} cannot be run: {error}") from error
+    print(json.dumps({"task": options.task, "taps": options.taps, **result}))
+
+
+def run_task(options):
+    """What the command line asks for, as plain values."""
     taps, labels, ids = read_features(options.features, options.taps)
     joined = np.concatenate([_unit(tap) for tap in taps], axis=1)
     if options.task == "svm":
         test, test_labels, _ = read_features(options.other, options.taps)
         test = np.concatenate([_unit(tap) for tap in test], axis=1)
-        result = {"accuracy": svm(joined, labels, test, test_labels, options.C), "videos": len(test_labels)}
-    elif options.task == "leave_one_out":
-        result = {"accuracy": leave_one_out(joined, labels, options.C), "videos": len(labels)}
-    else:
-        first, second, same, folds = read_pairs(options.other, ids)
-        vectors = np.concatenate([measures(tap[first], tap[second]) for tap in taps], axis=1)
-        result = {**similarity(vectors, same, folds, options.normalise, options.C), "pairs": len(same)}
-    print(json.dumps({"task": options.task, "taps": options.taps, **result}))
+        return {"accuracy": svm(joined, labels, test, test_labels, options.C), "videos": len(test_labels)}
+    if options.task == "leave_one_out":
+        return {"accuracy": leave_one_out(joined, labels, options.C), "videos": len(labels)}
+    first, second, same, folds = read_pairs(options.other, ids)
+    vectors = np.concatenate([measures(tap[first], tap[second]) for tap in taps], axis=1)
+    return {**similarity(vectors, same, folds, options.normalise, options.C), "pairs": len(same)}
 
 
 if __name__ == "__main__":

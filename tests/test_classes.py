@@ -106,6 +106,11 @@ def test_a_video_of_the_users(clips_run, ut_tree, tmp_path):
     run, served = clips_run
     for n, path in enumerate((run, served)):
         evaluate.main([str(path), f"--input={ut_tree / 'set1' / '0_1_4.avi'}", f"--out={tmp_path / str(n)}"])
+    with np.load(run / "evaluation" / "1" / "scores.npz") as stored:  # a test video, scored as one of the user's
+        name, scores = stored["ids"][1], stored["scores"][1]
+    evaluate.main([str(run), f"--input={ut_tree / str(name)}", f"--out={tmp_path / 'test'}"])
+    again = json.loads((tmp_path / "test" / "probabilities.json").read_text())
+    np.testing.assert_allclose([again[c] for c in CLASSES], scores, atol=1e-6)
     tables = [json.loads((tmp_path / str(n) / "probabilities.json").read_text()) for n in range(2)]
     assert set(tables[0]) == set(CLASSES) and sum(tables[0].values()) == pytest.approx(1, abs=1e-5)
     assert list(tables[0].values()) == sorted(tables[0].values(), reverse=True)
@@ -123,7 +128,17 @@ def test_fusion(clips_run, tmp_path):
     with np.load(tmp_path / "fused" / "scores.npz") as stored:
         np.testing.assert_allclose(stored["scores"], 0.75 * a + 0.25 * b, atol=1e-6)
     result = json.loads((tmp_path / "fused" / "metrics.json").read_text())
-    assert result["system"] == "p3d + p3d" and result["weights"] == [3, 1]
+    assert result["system"] == "p3d + p3d" and result["weights"] == [3, 1] and result["views"]["clips"] == "2 / 1"
+    with np.load(tmp_path / "b" / "scores.npz") as stored:  # rows belong together by id, whatever their order
+        turned = {name: stored[name][::-1] if name != "classes" else stored[name] for name in stored}
+    np.savez(tmp_path / "b" / "scores.npz", **turned)
+    evaluate.main([*words[:-1], f"--out={tmp_path / 'again'}"])
+    with np.load(tmp_path / "again" / "scores.npz") as stored:
+        np.testing.assert_allclose(stored["scores"], 0.75 * a + 0.25 * b, atol=1e-6)
+    whole = (tmp_path / "b" / "scores.npz").read_bytes()
+    (tmp_path / "b" / "scores.npz").write_bytes(whole[:200])
+    with pytest.raises(InputError, match="folder of a classifier's evaluation"):
+        evaluate.main([*words[:-1], f"--out={tmp_path / 'broken'}"])
 
 
 def test_extraction(clips_run, tmp_path, rng):
@@ -135,7 +150,6 @@ def test_extraction(clips_run, tmp_path, rng):
         np.testing.assert_allclose(stored["prob"].sum(-1), 1, atol=1e-5)
         assert sorted(stored["labels"]) == [1, 2, 4] and len(set(stored["ids"])) == 3
         model = saved.load(run)
-        kernel, bias = model.model.head.get_weights()
         one = evaluate.views_of(
             train.load_recipe({**model.recipe, "task": {**model.recipe["task"], "test_clips": 3}}),
             model.feature,
@@ -145,6 +159,8 @@ def test_extraction(clips_run, tmp_path, rng):
             for name, video in zip(inputs["id"].numpy(), inputs["video"].numpy()):
                 row = stored["ids"].tolist().index(name.decode())
                 np.testing.assert_allclose(model.predict(video).mean(0), stored["prob"][row], atol=1e-5)
+                pool5 = np.asarray(model.model.features(video)).mean(0)
+                np.testing.assert_allclose(pool5, stored["pool5"][row], atol=1e-5)
 
 
 @pytest.mark.parametrize("name, shape", [("p3d", (None,) * 3), ("frame_resnet", (None,) * 3), ("c3d", (16, 32, 32))])
@@ -178,7 +194,7 @@ def test_a_process_without_keras_gets_the_same_numbers(name, shape, tmp_path, rn
         export(model, tmp_path / "other", horizon=3)
 
 
-def test_weights_and_preprocessing_of_a_recipe(clips_run):
+def test_weights_and_preprocessing_of_a_recipe(clips_run, tmp_path):
     """A net starts from the weights of a run, a P3D from those of a frame-wise net; pixels become what they expect."""
     run, _ = clips_run
     words = [
@@ -191,6 +207,13 @@ def test_weights_and_preprocessing_of_a_recipe(clips_run):
     first, again = saved.load(run).model, recipe.build()
     for a, b in zip(first.backbone.get_weights(), again.backbone.get_weights()):
         np.testing.assert_array_equal(a, b)
+    flat = train.parse(["frame_resnet", "--model.width=4"])[0].build()
+    flat.build({"video": (None, None, None, None, 3)})
+    flat.save(tmp_path / "flat.keras")
+    like = ["--model.width=4", "--model.stem_pool=keras", "--model.bn_epsilon=1.001e-5"]
+    deep = train.parse(["p3d", *like, f"--model.weights={tmp_path / 'flat.keras'}"])[0].build()
+    kernels = [net.backbone.get_layer("res3_1").spatial[0].get_weights()[0] for net in (flat, deep)]
+    np.testing.assert_array_equal(*kernels)
     pixels = np.full((1, 1, 1, 1, 3), 0.5, "float32")
     for source, want in (("centred", 0.0), ("p3d_rgb", 127.5 - 104)):
         model = train.parse(["p3d", *words, f"--model.preprocessing={source}"])[0].build()
@@ -211,7 +234,7 @@ def test_describe_needs_no_data(capsys):
     )
     told = capsys.readouterr().out
     assert "25,190,181" in told and "8.44 G" in told and "16 x 160 x 160 x 3" in told
-    train.main(["c3d", "--model.width=64", "--task.crop=[112,112]", "--describe"])
+    train.main(["c3d", "--model.width=64", "--task.crop=[112,112]", "--task.channels=3", "--describe"])
     assert "38.5" in capsys.readouterr().out
     train.main(["e3d_lstm", "--describe"])
     assert "not counted" in capsys.readouterr().out
@@ -225,6 +248,7 @@ def test_describe_needs_no_data(capsys):
         (["--weights", "1"], "goes with --fuse"),
         (["--split=train"], "goes with --extract"),
         (["--clips=0"], "test_clips=0"),
+        (["--extract", "pool5", "--out=nowhere/x.npz"], "folder that exists"),
         (["--input=nowhere.avi"], "no such file"),
         (["--extract", "pool5", "--split=nowhere"], "split='nowhere'"),
     ],
@@ -247,11 +271,14 @@ def test_mistakes_about_clips_and_folders(clips_run, tiny_run, tmp_path):
     ):
         with pytest.raises(InputError, match=word):
             model.predict(clip)
+    np.save(tmp_path / "small.npy", np.zeros((4, 8, 16, 3), "uint8"))
     np.save(tmp_path / "grey.npy", np.zeros((4, 16, 16), "uint8"))
     for words, told in (
         ([str(run), f"--input={tmp_path / 'grey.npy'}"], "grey.npy cannot be classified"),
         ([str(tiny_run[0]), "--extract", "pool5"], "not for a forecaster"),
         ([str(tiny_run[0]), "--clips=2"], "not for a forecaster"),
+        ([str(tiny_run[0]), "--crops=5"], "not for a forecaster"),
+        ([str(run), f"--input={tmp_path / 'small.npy'}"], "small.npy cannot be classified"),
         (["--fuse", str(tiny_run[0])], "folder of a classifier's evaluation"),
         (["--fuse", str(run / "evaluation" / "1"), "--weights", "1", "2"], "one of each model"),
         (["--fuse", str(run / "evaluation" / "1"), "--clips=2"], "only"),
@@ -267,6 +294,7 @@ BAD = {
     "--model.depth=50": "Expected",
     "--model.cycle=AD": "cycle='AD'",
     "--model.weights=nowhere.h5": "nowhere.h5",
+    "--model.weights=imagenet": "keras_resnet",
     "--model.preprocessing=keras_resnet": "Received: 1",
     "--task.channels=3": "task.channels=3",
     "--task.crop=[40,40]": "crop=(40, 40)",

@@ -123,7 +123,6 @@ class P3DBlock(ConfigFromArguments, layers.Layer):
             return 1.0, 1.0
         return COEFFICIENTS.get(self.kind)
 
-    @property
     def parts(self):
         """`{name: (convolution, normalisation)}` of those there are, in order."""
         names = ("reduce", "spatial", "temporal", "expand", "spatial_2", "temporal_2", "shortcut")

@@ -30,6 +30,7 @@ class FrameMaxPool(ConfigFromArguments, layers.Layer):
         self.pool_size, self.pad = pool_size, pad
 
     def call(self, inputs):
+        self.compute_output_shape(inputs.shape)
         batch, length = ops.shape(inputs)[:2]
         maps = merge_leading(inputs)
         before_after = [1 if self.pad == "keras" else 0, 1]
@@ -40,6 +41,8 @@ class FrameMaxPool(ConfigFromArguments, layers.Layer):
         batch, length, *size, channels = input_shape
         more = 2 if self.pad == "keras" else 1
         size = [None if n is None else (n + more - self.pool_size) // 2 + 1 for n in size]
+        if 0 in size:
+            raise ValueError(f"Frames are too small for {self.name}. Received: shape={tuple(input_shape)}")
         return (batch, length, *size, channels)
 
 

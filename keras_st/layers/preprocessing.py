@@ -34,17 +34,16 @@ class FramePreprocessing(ConfigFromArguments, layers.Layer):
             raise ValueError(f"`source` must be one of {tuple(SOURCES)}. Received: source={source!r}")
         self.source = source
 
-    def build(self, input_shape):
-        channels = SOURCES[self.source][0]
-        if channels not in (None, input_shape[-1]):
-            raise ValueError(
-                f'Preprocessing "{self.source}" takes frames of {channels} channels. Received: {input_shape[-1]}'
-            )
-
     def call(self, inputs):
+        self.compute_output_shape(inputs.shape)
         _, mirrored, scale, mean = SOURCES[self.source]
         x = ops.flip(inputs, axis=-1) if mirrored else inputs
         return x * scale - ops.convert_to_tensor(mean, x.dtype)
 
     def compute_output_shape(self, input_shape):
+        channels = SOURCES[self.source][0]
+        if channels not in (None, input_shape[-1]):
+            raise ValueError(
+                f'Preprocessing "{self.source}" takes frames of {channels} channels. Received: {input_shape[-1]}'
+            )
         return input_shape

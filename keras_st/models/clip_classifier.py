@@ -82,6 +82,8 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
             self.head.build(shape)
 
     def call(self, inputs, training=None):
+        if inputs["video"].shape[-1] != self.channels:
+            raise ValueError(f"Clips have {self.channels} channels. Received: shape={tuple(inputs['video'].shape)}")
         x = self.features(inputs["video"], training)
         if self.aggregator is not None:
             x = self.aggregator(x)

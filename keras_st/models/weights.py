@@ -22,18 +22,28 @@ def load_weights(model, weights, depth=None):
     if weights == "imagenet":
         if two_d is None:
             raise ValueError(f'Only depths of 50 layers and more have weights="imagenet". Received: {model.name}')
-        return inflate_resnet(model, two_d(include_top=False, weights="imagenet"))
+        try:
+            source = two_d(include_top=False, weights="imagenet")
+        except Exception as error:  # Keras raises no narrower one where it cannot download
+            raise ValueError(
+                f"The weights could not be downloaded; `weights` may be a file too. Received: {error}"
+            ) from error
+        return inflate_resnet(model, source)
     path = pathlib.Path(weights)
     if not path.is_file() or path.suffix not in (".h5", ".keras"):
         raise ValueError(f'`weights` must be None, "imagenet" or an existing .h5 or .keras file. Received: {weights}')
     if path.suffix == ".keras":
         source = keras.saving.load_model(path, compile=False)
         source = getattr(source, "backbone", source)  # of a whole classifier
-        if _is_2d(source) and not _is_2d(model):
+        if "conv1_conv" in _by_name(source) or (_is_2d(source) and not _is_2d(model)):
             return inflate_resnet(model, source)
         _copy(source, model, path)
     elif path.name.endswith(".weights.h5"):
-        model.load_weights(path)
+        try:
+            model.load_weights(path)
+        except (ValueError, OSError, KeyError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"{path} does not hold the weights of this network. Received: {reason}") from error
     elif two_d is None:
         raise ValueError(f"Weights of {model.name} are .weights.h5 or .keras files. Received: {weights}")
     else:
@@ -53,19 +63,35 @@ def _by_name(model):
 
 
 def _units(model):
-    return [layer for layer in model.layers if isinstance(layer, P3DBlock)]
+    return [layer for layer in getattr(model, "layers", ()) if isinstance(layer, P3DBlock)]
 
 
 def _copy(source, target, path):
-    """Weights of `source` into `target`, layer by layer; the classifier on top stays where the classes differ."""
-    theirs = _by_name(source)
+    """Weights of `source` into `target`, layer by layer; a classifier of other classes on top stays as it is."""
+    theirs, form = _by_name(source), _form(target)
+    for name, value in _form(source).items():
+        if form.get(name, value) != value:
+            raise ValueError(f"{path} holds a network of {name}={value!r}. Received: {name}={form[name]!r}")
     for layer in target.layers:
-        if not layer.weights or (layer.name == "logits" and layer.name not in theirs):
-            continue
         found = theirs.get(layer.name)
-        if found is None or [w.shape for w in found.weights] != [w.shape for w in layer.weights]:
+        alike = found is not None and [w.shape for w in found.weights] == [w.shape for w in layer.weights]
+        if layer.weights and not alike and layer.name != "logits":
             raise ValueError(f"{path} does not hold the weights of this network. Received: no {layer.name} like ours")
-        layer.set_weights(found.get_weights())
+        if layer.weights and alike:
+            layer.set_weights(found.get_weights())
+
+
+def _form(model):
+    """What weights mean beside their shapes."""
+    units, layers = _units(model), _by_name(model)
+    if not units:
+        return {}
+    return {
+        "kinds": "".join(unit.kind or "-" for unit in units),
+        "merge": units[0].merge,
+        "bn_epsilon": units[0].bn_epsilon,
+        "stem_pool": layers["pool1"].pad if "pool1" in layers else None,
+    }
 
 
 def inflate_resnet(p3d, resnet, temporal_init="identity", seed=0):
@@ -112,8 +138,8 @@ def inflate_resnet(p3d, resnet, temporal_init="identity", seed=0):
             f"Received: stem_pool={ours['pool1'].pad!r}, bn_epsilon={ours['stem_bn'].epsilon}"
         )
     units = _units(p3d)
-    sources = _keras_units(theirs) if is_keras else [unit.parts for unit in _units(resnet)]
-    if [unit.parts.keys() - TEMPORAL for unit in units] != [source.keys() - TEMPORAL for source in sources]:
+    sources = _keras_units(theirs) if is_keras else [unit.parts() for unit in _units(resnet)]
+    if [unit.parts().keys() - TEMPORAL for unit in units] != [source.keys() - TEMPORAL for source in sources]:
         raise ValueError(
             f"The nets must have the same units. Received: {len(units)} in {p3d.name}, "
             f"{len(sources)} in {resnet.name}, or of another form"
@@ -121,7 +147,7 @@ def inflate_resnet(p3d, resnet, temporal_init="identity", seed=0):
     _inflate((ours["stem_conv"], ours["stem_bn"]), stem)
     rng = np.random.default_rng(seed)
     for unit, source in zip(units, sources):
-        for name, conv_bn in unit.parts.items():
+        for name, conv_bn in unit.parts().items():
             if name in source:
                 _inflate(conv_bn, source[name])
             else:

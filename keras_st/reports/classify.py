@@ -45,7 +45,7 @@ def accuracy_line(entry, of):
     low, high = entry["interval_95"]
     return (
         f"Accuracy {entry['accuracy']:.3f} [{low:.3f}, {high:.3f}] {of}; chance is {entry['chance']:.3f}, "
-        f"the most frequent class is {entry['most_frequent_class']:.3f} of the clips."
+        f"the most frequent class has a share of {entry['most_frequent_class']:.3f}."
     )
 
 

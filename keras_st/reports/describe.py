@@ -8,18 +8,21 @@ from keras_st.backend import multiply_adds
 from keras_st.specs import ClassifyTask, InputError, Recipe
 
 
-def description(recipe: Recipe):
+def description(recipe: Recipe, feature=None):
     """Parameters and multiply-adds of the recipe's model for one clip, as a table.
 
-    Frames are of the recipe's size, where it leaves that open 64x64 (`--task.crop` of a classifier).
+    feature: `FeatureSpec` of the clips; None: frames of 64x64 with 3 channels, of a forecaster 1. `--task.crop` and
+    `--task.channels` of a classifier win.
     """
-    task, frame_size = recipe.task, recipe.data.get("frame_size", 64)
-    size = (frame_size, frame_size) if isinstance(frame_size, int) else tuple(frame_size)
-    if isinstance(task, ClassifyTask):
-        task = dataclasses.replace(task, crop=task.crop or task.resize or size, channels=task.channels or 3)
+    task = recipe.task
+    classifies = isinstance(task, ClassifyTask)
+    _, height, width, channels = feature.shape if feature else (None, 64, 64, 3 if classifies else 1)
+    if classifies:
+        crop = task.crop or task.resize or (height, width)
+        task = dataclasses.replace(task, crop=crop, resize=None, channels=task.channels or channels)
         shape = task.clip_shape
     else:
-        shape = (task.context_frames, *size, 1)
+        shape = (task.context_frames, height, width, channels)
     try:
         model = dataclasses.replace(recipe, task=task).build()
         model.build({"video": (None, *shape)})

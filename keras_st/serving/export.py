@@ -16,7 +16,7 @@ from keras_st.specs import VIDEO, FeatureSpec, InputError
 def export(model, base_dir, recipe=None, horizon=None, feature=None, classes=None):
     """Writes `model` to `base_dir/<next integer>` and returns that path.
 
-    Signatures, both with dynamic batch, time, height and width:
+    Signatures, with dynamic batch, time, height and width where the model has them so:
         serving_default: `video` in the dtype and range of the feature spec (uint8 0..255 for 8-bit video)
         serving_float:   `video` float32 0..1 (uint8 models only; `serving_default` of others takes float32 in the unit)
     Outputs of a forecaster: `frames` float32 (B, horizon, H, W, C), of video in 0..1, of fields in their unit; the

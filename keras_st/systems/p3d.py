@@ -5,7 +5,7 @@ from typing import Literal
 
 from keras_st.layers import FramePreprocessing
 from keras_st.models import C3D, FrameResNet, P3DResNet, clip_classifier
-from keras_st.specs import ClassifyTask, Recipe, Training
+from keras_st.specs import ClassifyTask, InputError, Recipe, Training
 
 # data set -> what its recipes replace: classes, task and training
 PROTOCOLS = {
@@ -55,6 +55,7 @@ def build_p3d(
         preprocessing: what the weights expect of pixels.
         width: channels of the stem (64).
     """
+    pixels = _preprocessing(preprocessing, weights)
     backbone = P3DResNet(
         depth,
         _open_sizes(task),
@@ -69,7 +70,7 @@ def build_p3d(
         weights=weights,
         width=width,
     )
-    return clip_classifier(backbone, classes, preprocessing=FramePreprocessing(preprocessing), dropout=dropout)
+    return clip_classifier(backbone, classes, preprocessing=pixels, dropout=dropout)
 
 
 def build_frame_resnet(
@@ -98,6 +99,7 @@ def build_frame_resnet(
         preprocessing: what the weights expect of pixels.
         width: channels of the stem (64).
     """
+    pixels = _preprocessing(preprocessing, weights)
     backbone = FrameResNet(
         depth,
         _open_sizes(task),
@@ -109,7 +111,7 @@ def build_frame_resnet(
         weights=weights,
         width=width,
     )
-    return clip_classifier(backbone, classes, preprocessing=FramePreprocessing(preprocessing), dropout=dropout)
+    return clip_classifier(backbone, classes, preprocessing=pixels, dropout=dropout)
 
 
 def build_c3d(
@@ -143,6 +145,12 @@ def build_c3d(
         width=width,
     )
     return clip_classifier(network, preprocessing=FramePreprocessing(preprocessing))
+
+
+def _preprocessing(source, weights):
+    if weights == "imagenet" and source != "keras_resnet":
+        raise InputError(f'Weights of ImageNet need preprocessing="keras_resnet". Received: preprocessing={source!r}')
+    return FramePreprocessing(source)
 
 
 def _open_sizes(task):
@@ -182,7 +190,7 @@ def p3d_c(dataset: str = "moving_shapes") -> Recipe:
 def frame_resnet(dataset: str = "moving_shapes") -> Recipe:
     """A 2-D ResNet on every frame, scores averaged: the baseline. `python train.py frame_resnet`; ours: docs/results.
 
-    Blind to the order of frames: on moving_shapes it stays at chance. The paper's, on UCF101: depth 50, ImageNet
+    Blind to the order of frames: on left_right it stays at chance. The paper's, on UCF101: depth 50, ImageNet
     weights, `--task.resize=[240,320] --task.crop=[224,224]`, training as p3d; 80.8 % (Table 1, transcription). Not
     reproduced.
     """

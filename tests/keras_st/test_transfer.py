@@ -1,6 +1,7 @@
 """Similarity measures by hand; SVM, leave-one-out and similarity on clouds that can be told apart."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -116,6 +117,8 @@ def test_command_lines(files, capsys):
         (["similarity", "train.npz", "pairs.csv"], "v1,v99,1\nv1,v2,0", "v1,v99,1"),
         (["similarity", "train.npz", "pairs.csv"], "v1,v2,1\nv1,v3,1", "both kinds"),
         (["similarity", "train.npz", "pairs.csv"], "", "lines"),
+        (["similarity", "train.npz", "pairs.csv"], "v1,v2,01\nv1,v3,0", "v1,v2,01"),
+        (["similarity", "train.npz", "pairs.csv"], "v1,v2,1\nv1,v3,0", "cannot be run"),
     ],
 )
 def test_mistakes_are_one_line(files, capsys, words, pairs, told):
@@ -126,6 +129,15 @@ def test_mistakes_are_one_line(files, capsys, words, pairs, told):
         cli.run(transfer.main, words)
     message = capsys.readouterr().err
     assert error.value.code == 2 and told in message and message.count("\n") == 1
+
+
+@pytest.mark.parametrize("task", ["svm", "leave_one_out", "similarity"])
+def test_without_scikit_learn_the_extra_is_named(files, monkeypatch, task):
+    for name in [name for name in sys.modules if name.split(".")[0] == "sklearn"] + ["sklearn", "sklearn.svm"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    other = {"svm": ["test.npz"], "leave_one_out": [], "similarity": ["pairs.csv"]}[task]
+    with pytest.raises(InputError, match=r"keras_st\[svm\]"):
+        transfer.main([task, *(str(files / name) for name in ["train.npz", *other])])
 
 
 def test_truncated_features_are_named(files):

@@ -63,6 +63,12 @@ def test_augmentation_is_the_same_for_all_frames_of_a_clip():
         assert np.ptp(inputs["video"][0], axis=0).max() == 0
         seen.add(inputs["video"][0, 0].tobytes())
     assert len(seen) > 5
+    seen = set()
+    for seed in range(12):
+        task = ClassifyTask(clip_frames=4, flip=True)
+        ((inputs, _),) = training_clips(clips, SPEC, task, 1, seed).as_numpy_iterator()
+        seen.add(inputs["video"].tobytes())
+    assert len(seen) == 2
 
 
 def test_every_epoch_has_an_order_of_its_own():
@@ -114,6 +120,9 @@ def test_frames_of_several_sizes_need_one():
         ({"crop": (9, 4), "resize": (8, 8)}, "crop"),
         ({"test_crops": 5}, "test_crops"),
         ({"channels": 0}, "channels"),
+        ({"placement": "middle"}, "placement"),
+        ({"average": "sum"}, "average"),
+        ({"test_crops": 7, "crop": (2, 2)}, "test_crops"),
     ],
 )
 def test_bad_tasks_are_refused(options, word):

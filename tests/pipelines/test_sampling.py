@@ -27,6 +27,8 @@ def test_clips_that_touch_the_ends():
     clips = both_ways(spread_clips, 20, 3, 2, 4, "ends")  # room 15: starts 0, 5, 10, 15
     np.testing.assert_array_equal(clips[:, 0], [0, 5, 10, 15])
     assert clips[-1, -1] == 19
+    rounded = both_ways(spread_clips, 21, 3, 2, 4, "ends")  # room 16: 0, 5.33, 10.67, 16
+    np.testing.assert_array_equal(rounded[:, 0], [0, 5, 11, 16])
     np.testing.assert_array_equal(both_ways(spread_clips, 11, 3, 1, 1, "ends"), [[4, 5, 6]])
 
 

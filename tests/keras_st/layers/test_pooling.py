@@ -95,6 +95,8 @@ def test_preprocessing_by_hand():
         (lambda: ScoreAverage("mean"), "average='mean'"),
         (lambda: FramePreprocessing("imagenet"), "imagenet"),
         (lambda: FramePreprocessing("p3d_flow")(np.zeros((1, 1, 2, 2, 3))), "Received: 3"),
+        (lambda: [FramePreprocessing("p3d_rgb")(np.zeros((1, 1, 2, 2, c))) for c in (3, 1)], "Received: 1"),
+        (lambda: FrameMaxPool(3)(np.zeros((1, 2, 1, 4, 3))), "too small"),
     ],
 )
 def test_unknown_options_are_refused(make, word):

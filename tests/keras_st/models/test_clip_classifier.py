@@ -104,6 +104,14 @@ def test_gradients_reach_every_trainable_weight(rng):
         assert gradient is not None and np.abs(gradient).max() > 0, weight.path
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_clips_of_other_channels_are_refused(rng, channels):
+    model = clip_classifier(small(), 3, preprocessing=FramePreprocessing("p3d_rgb"))
+    model({"video": clip(rng, 1, 4, 32, 32, 3)})
+    with pytest.raises(ValueError, match=f"3 channels. Received: .*{channels}"):
+        model({"video": clip(rng, 1, 4, 32, 32, channels)})
+
+
 @pytest.mark.parametrize(
     "options, word",
     [
@@ -165,6 +173,7 @@ def test_c3d_weights_from_files(rng, tmp_path):
     again = C3D((4, 32, 32, 3), width=4, classes=3, weights=tmp_path / "c3d.keras")
     x = clip(rng, 1, 4, 32, 32, 3)
     np.testing.assert_allclose(numpy(again(x)), numpy(model(x)), atol=1e-6)
+    C3D((4, 32, 32, 3), width=4, classes=5, weights=tmp_path / "c3d.keras")  # a head of its own
     with pytest.raises(ValueError, match="weights.h5 or .keras"):
         (tmp_path / "c3d.h5").write_bytes(b"")
         C3D((4, 32, 32, 3), width=4, weights=tmp_path / "c3d.h5")

@@ -74,10 +74,11 @@ def relative(got, want):
     ],
 )
 def test_a5_parameter_counts(depth, count, trainable, heads):
-    model = P3DResNet(depth, include_top=False)
-    assert size(model.weights) == count and size(model.trainable_weights) == trainable
-    for classes, total in zip((101, 400, 487), heads):
-        assert count + 2048 * classes + classes == total
+    model = P3DResNet(depth, classes=487)
+    head = size(model.get_layer("logits").weights)
+    assert size(model.weights) == heads[-1] and size(model.weights) - head == count
+    assert size(model.trainable_weights) - head == trainable
+    assert [total - count for total in heads[:2]] == [2049 * 101, 2049 * 400] and head == 2049 * 487
     temporal = sum(np.prod(u.temporal[0].kernel.shape) for u in units_of(model) if u.temporal)
     assert temporal == {63: 1_413_120, 131: 4_755_456, 199: 7_507_968}[depth]
 
@@ -262,6 +263,8 @@ def test_a8_other_inits_are_not_exact_where_the_spec_says_so(resnet50, frames_an
     assert far("zeros", "B").max() < 1e-3 and far("zeros", "A").max() > 0.1
     assert far("average", "A").max() > 0.1
     assert far("gaussian", "A").max() > 0.1 and far("gaussian", "B").max() < 1.0
+    noisy = inflate_resnet(P3DResNet(63, include_top=False, **LIKE_KERAS), resnet50, "gaussian")
+    assert units_of(noisy)[0].temporal[0].get_weights()[0].std() == pytest.approx(0.001, rel=0.05)
     model = P3DResNet(63, include_top=False, cycle="A", temporal_pool=False, **LIKE_KERAS)
     averaged = tapped(inflate_resnet(model, resnet50, "average"), np.concatenate([static] * 2, axis=1))[1]
     exact = want[1][:, :1]
@@ -354,8 +357,14 @@ def test_weights_from_files(resnet50, tmp_path, rng):
     for name in ("net.keras", "net.weights.h5"):
         again = P3DResNet(18, width=4, classes=3, weights=tmp_path / name)
         np.testing.assert_allclose(numpy(again(clip)), numpy(net(clip)), atol=1e-6)
-    with pytest.raises(ValueError, match="does not hold the weights"):
-        P3DResNet(18, width=8, classes=3, weights=tmp_path / "net.keras")
+    for name in ("net.keras", "net.weights.h5"):
+        with pytest.raises(ValueError, match="does not hold the weights.*Received"):
+            P3DResNet(18, width=8, classes=3, weights=tmp_path / name)
+    other = P3DResNet(18, width=4, classes=5, weights=tmp_path / "net.keras")  # a head of its own
+    np.testing.assert_array_equal(other.get_layer("res5c").get_weights()[0], net.get_layer("res5c").get_weights()[0])
+    for form in ({"cycle": "B"}, {"merge": "paper"}, {"bn_epsilon": 1e-3}, {"stem_pool": "keras"}):
+        with pytest.raises(ValueError, match="holds a network of .*Received"):
+            P3DResNet(18, width=4, classes=3, weights=tmp_path / "net.keras", **form)
     for bad in ("nowhere.keras", "resnet.txt", tmp_path):
         with pytest.raises(ValueError, match="existing .h5 or .keras file. Received"):
             P3DResNet(18, width=4, weights=bad)
@@ -368,8 +377,9 @@ def test_2d_weights_from_files(resnet50, tmp_path):
     options = {"include_top": False, **LIKE_KERAS}
     (want,) = resnet50.get_layer("conv3_block2_2_conv").get_weights()[:1]
     model = P3DResNet(63, weights=tmp_path / "resnet50.keras", **options)
-    units = [u for u in units_of(model) if u.name.startswith("res3")]
-    np.testing.assert_array_equal(units[1].spatial[0].get_weights()[0][0], want)
+    for net in (model, FrameResNet(50, include_top=False, weights=tmp_path / "resnet50.keras")):
+        units = [u for u in units_of(net) if u.name.startswith("res3")]
+        np.testing.assert_array_equal(units[1].spatial[0].get_weights()[0][0], want)
 
 
 def test_imagenet_weights_come_from_keras_applications(resnet50, monkeypatch, tmp_path):
@@ -429,5 +439,10 @@ def test_unknown_options_are_refused(options, word):
 
 
 def test_a_clip_with_other_channels_is_refused():
-    with pytest.raises(ValueError, match="3"):
+    with pytest.raises(ValueError, match="expected shape=.*None, 3., found shape=.*32, 2"):
         P3DResNet(18, width=4)(np.zeros((1, 4, 32, 32, 2), "float32"))
+
+
+def test_frames_of_one_pixel_are_refused():
+    with pytest.raises(ValueError, match="too small.*Received"):
+        P3DResNet(18, (16, 2, 2, 3), width=4)
