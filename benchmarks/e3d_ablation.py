@@ -18,7 +18,8 @@ import dataclasses
 import json
 import os
 import pathlib
-import sys
+
+from benchmarks.measure import store
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -79,7 +80,7 @@ def run(words, steps, seed):
     feature, steps = train.examine(recipe)
     model = train.build_model(recipe, feature)
     train.compile_model(model, recipe.training, steps)
-    model.fit(train.training_batches(recipe, feature, 0, steps), verbose=0, shuffle=False)
+    model.fit(train.training_batches(recipe, feature, 0, steps), steps_per_epoch=steps, verbose=0, shuffle=False)
     errors, labels, logits = [], [], []
     for inputs, targets in train.batches_of(recipe, feature, "test"):
         outputs = model.predict_on_batch(inputs)
@@ -151,18 +152,15 @@ def main():
         return
     if options.out and options.out.exists():
         parser.error(f"--out is there already, nothing is overwritten. Received: {options.out}")
-    from keras_st.cli import environment, quiet_import
+    from keras_st.cli import quiet_import
 
-    sys.argv[0] = "-m benchmarks.e3d_ablation"  # as the command is stored
     with quiet_import():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
     results = measure(options)
     if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        stored = {"environment": environment(), "steps": options.steps, "seeds": options.seeds, "results": results}
-        options.out.write_text(json.dumps(stored, indent=1) + "\n")
+        store(options.out, "benchmarks.e3d_ablation", steps=options.steps, seeds=options.seeds, results=results)
         plot(results, options.out.with_suffix(".png"))
 
 

@@ -20,9 +20,8 @@ import os
 import pathlib
 import resource
 import statistics
-import sys
 
-from benchmarks.measure import in_fresh_process, matrix_product, memory_bytes, seconds, start_memory_peak
+from benchmarks.measure import in_fresh_process, matrix_product, memory_bytes, seconds, start_memory_peak, store
 
 KERNEL, WINDOW, BATCH = (2, 5, 5), 2, 2
 NETWORK = {"levels": 4, "filters": 64, "channels": 16, "size": 16}
@@ -157,16 +156,9 @@ def main():
         return
     if options.out and options.out.exists():
         parser.error(f"--out is there already, nothing is overwritten. Received: {options.out}")
-    from keras_st.cli import environment, quiet_import
-
-    sys.argv[0] = "-m benchmarks.e3d_lstm"  # as the command is stored
     results = measure(options)
     if options.out:
-        with quiet_import():
-            import keras  # noqa: F401
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        stored = {"environment": environment(), "rounds": options.rounds, "results": results}
-        options.out.write_text(json.dumps(stored, indent=1) + "\n")
+        store(options.out, "benchmarks.e3d_lstm", rounds=options.rounds, results=results)
         plot(results, options.out.with_suffix(".png"))
 
 

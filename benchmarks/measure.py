@@ -1,5 +1,6 @@
 """What the benchmarks share: time, memory, the machine's own rate, fresh processes."""
 
+import json
 import pathlib
 import subprocess
 import sys
@@ -40,3 +41,14 @@ def in_fresh_process(module, *words):
     if done.returncode:
         raise RuntimeError(done.stderr or f"exit code {done.returncode}")
     return done.stdout.splitlines()[-1]
+
+
+def store(out, module, **content):
+    """Writes a new JSON file of what `python -m module` measured, with the command, commit, versions and hardware."""
+    from keras_st.cli import environment, quiet_import
+
+    with quiet_import():
+        import keras  # noqa: F401
+    sys.argv[0] = f"-m {module}"  # as the command is stored
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({"environment": environment(), **content}, indent=1) + "\n")

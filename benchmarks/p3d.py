@@ -15,10 +15,9 @@ import json
 import os
 import pathlib
 import statistics
-import sys
 import tempfile
 
-from benchmarks.measure import in_fresh_process, matrix_product, memory_bytes, seconds, start_memory_peak
+from benchmarks.measure import in_fresh_process, matrix_product, memory_bytes, seconds, start_memory_peak, store
 
 CLIP, CLASSES = (8, 112, 112, 3), 101
 NETS = ("p3d_63", "full_63", "c3d")
@@ -158,16 +157,9 @@ def main():
         parser.error(f"--batch and --rounds are at least 1. Received: {options.batch}, {options.rounds}")
     if options.out and options.out.exists():
         parser.error(f"--out is there already, nothing is overwritten. Received: {options.out}")
-    from keras_st.cli import environment, quiet_import
-
-    sys.argv[0] = "-m benchmarks.p3d"  # as the command is stored
     results = measure(options)
     if options.out:
-        with quiet_import():
-            import keras  # noqa: F401
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        stored = {"environment": environment(), "rounds": options.rounds, **results}
-        options.out.write_text(json.dumps(stored, indent=1) + "\n")
+        store(options.out, "benchmarks.p3d", rounds=options.rounds, **results)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,8 @@ import json
 import os
 import pathlib
 import statistics
-import sys
 
-from benchmarks.measure import in_fresh_process, matrix_product, memory_bytes, seconds, start_memory_peak
+from benchmarks.measure import in_fresh_process, matrix_product, memory_bytes, seconds, start_memory_peak, store
 
 SHAPES = [  # B, T, H, W, C, filters, kernel
     (4, 10, 32, 32, 1, 32, 5),
@@ -190,9 +189,7 @@ def main():
         name, index, mode = options.memory_of.split(",")
         print(grown_memory(name, int(index), mode, jit_compile))
         return
-    from keras_st.cli import environment, quiet_import
-
-    sys.argv[0] = "-m benchmarks.recurrent"  # as the command is stored
+    from keras_st.cli import quiet_import
 
     with quiet_import():
         import keras  # noqa: F401
@@ -201,9 +198,7 @@ def main():
     results = measure(options.shapes, options.rounds, jit_compile, memory_argv)
     print(summary(results))
     if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        stored = {"environment": environment(), "rounds": options.rounds, "results": results}
-        options.out.write_text(json.dumps(stored, indent=1) + "\n")
+        store(options.out, "benchmarks.recurrent", rounds=options.rounds, results=results)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ def trained(words):
     feature, steps = train.examine(recipe)
     model = train.build_model(recipe, feature)
     train.compile_model(model, recipe.training, steps)
-    model.fit(train.training_batches(recipe, feature, 0, steps), verbose=0, shuffle=False)
+    model.fit(train.training_batches(recipe, feature, 0, steps), steps_per_epoch=steps, verbose=0, shuffle=False)
     return recipe, feature, model
 
 
