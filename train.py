@@ -215,7 +215,10 @@ def frames_of(task):
 def check_labels(clips, split, classes):
     """Raises InputError unless every clip has a label in 0..classes - 1."""
     if "label" not in clips.element_spec:
-        raise InputError(f"A classifier needs clips with a label. Received: {sorted(clips.element_spec)}")
+        raise InputError(
+            "A classifier needs a data set with labels, such as left_right, moving_shapes, ut_interaction, or records "
+            f"with labels. Received: {sorted(clips.element_spec)}"
+        )
     for label in clips.map(lambda clip: clip["label"]).as_numpy_iterator():
         if label.ndim or not 0 <= label < classes:
             raise InputError(

@@ -100,7 +100,10 @@ class ClassifyTask:
         if self.crop and self.resize and (self.crop[0] > self.resize[0] or self.crop[1] > self.resize[1]):
             raise InputError(f"`crop` must fit into `resize`. Received: crop={self.crop}, resize={self.resize}")
         if self.test_crops > 1 and not self.crop:
-            raise InputError(f"Several crops need a `crop` size. Received: test_crops={self.test_crops}, crop=None")
+            raise InputError(
+                "Several crops need a recipe with a crop (train with --task.crop=[height,width]). "
+                f"Received: test_crops={self.test_crops}, crop=None"
+            )
 
     @property
     def clip_shape(self):

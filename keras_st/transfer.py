@@ -166,9 +166,14 @@ def read_pairs(path, ids):
         raise InputError(f"The pairs must be a readable CSV file. Received: {error}") from error
     if not lines or len({len(line) for line in lines}) > 1 or len(lines[0]) not in (3, 4):
         raise InputError(f"Pairs are lines `id,id,1 or 0` or `id,id,1 or 0,fold`, alike. Received: {path}")
-    for line in lines:
-        if line[0] not in row or line[1] not in row or line[2] not in ("0", "1") or not line[-1].isdigit():
-            raise InputError(f"A pair names two videos of the features, 1 or 0, and a fold. Received: {','.join(line)}")
+    for n, line in enumerate(lines, start=1):
+        for name in line[:2]:
+            if name not in row:
+                raise InputError(
+                    f"Line {n} of {path} names no video of the features (such as {ids[0]}). Received: {name}"
+                )
+        if line[2] not in ("0", "1") or not line[-1].isdigit():
+            raise InputError(f"Line {n} of {path} must end in 1 or 0, or that and a fold. Received: {','.join(line)}")
     first, second = (np.array([row[line[n]] for line in lines]) for n in (0, 1))
     same = np.array([line[2] == "1" for line in lines])
     if same.all() or not same.any():
@@ -197,6 +202,11 @@ def main(argv):
     print(json.dumps({"task": options.task, "taps": options.taps, **result}))
 
 
+def most_frequent(labels):
+    """Accuracy of always answering the most frequent label."""
+    return float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+
+
 def run_task(options):
     """What the command line asks for, as plain values."""
     taps, labels, ids = read_features(options.features, options.taps)
@@ -204,12 +214,15 @@ def run_task(options):
     if options.task == "svm":
         test, test_labels, _ = read_features(options.other, options.taps)
         test = np.concatenate([_unit(tap) for tap in test], axis=1)
-        return {"accuracy": svm(joined, labels, test, test_labels, options.C), "videos": len(test_labels)}
+        accuracy = svm(joined, labels, test, test_labels, options.C)
+        return {"accuracy": accuracy, "most_frequent_class": most_frequent(test_labels), "videos": len(test_labels)}
     if options.task == "leave_one_out":
-        return {"accuracy": leave_one_out(joined, labels, options.C), "videos": len(labels)}
+        accuracy = leave_one_out(joined, labels, options.C)
+        return {"accuracy": accuracy, "most_frequent_class": most_frequent(labels), "videos": len(labels)}
     first, second, same, folds = read_pairs(options.other, ids)
     vectors = np.concatenate([measures(tap[first], tap[second]) for tap in taps], axis=1)
-    return {**similarity(vectors, same, folds, options.normalise, options.C), "pairs": len(same)}
+    result = similarity(vectors, same, folds, options.normalise, options.C)
+    return {**result, "most_frequent_answer": most_frequent(same), "pairs": len(same)}
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def confusion_matrix(counts, classes=None):
             axes.text(column, row, count, ha="center", va="center", fontsize=7, color="white" if dark else "black")
     axes.set_xticks(range(len(names)), names, fontsize=7, rotation=90)
     axes.set_yticks(range(len(names)), names, fontsize=7)
-    axes.set_xlabel("predicted")
+    axes.set_xlabel("predicted (colour: share of the row)")
     axes.set_ylabel("true")
     figure.tight_layout()
     return figure

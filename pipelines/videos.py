@@ -7,12 +7,14 @@ import tensorflow as tf
 
 from keras_st.specs import InputError
 
+WHOLE = 0.9  # share of the frames a header states; intact files may hold one or two fewer
+
 
 def decode(path, size=None):
     """Frames uint8 (T, H, W, 3) of the first video stream of a file, RGB; `size` (height, width) resizes them.
 
-    Raises InputError, naming the file, where it is missing, not a video, or breaks off without a frame; and where PyAV
-    is not installed.
+    Raises InputError, naming the file, where it is missing, not a video, or holds fewer than nine tenths of the frames
+    its header states; and where PyAV is not installed.
     """
     try:
         import av
@@ -22,15 +24,18 @@ def decode(path, size=None):
     if not path.is_file():
         raise InputError(f"{path} must be a video file. Received: no such file")
     height, width = size or (None, None)
-    frames = []
+    frames, stated = [], 0
     try:
         with av.open(str(path)) as container:
+            stated = container.streams.video[0].frames  # as its header says; 0 where it does not
             for frame in container.decode(video=0):
                 frames.append(frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA"))
     except (av.error.FFmpegError, IndexError, ValueError) as error:
         raise InputError(f"{path} is not a whole video. Received: {type(error).__name__}: {error}") from error
     if not frames:
         raise InputError(f"{path} holds no frame. Received: an empty video")
+    if len(frames) < WHOLE * stated:
+        raise InputError(f"{path} breaks off: its header says {stated} frames. Received: {len(frames)} of them")
     return np.stack(frames)
 
 

@@ -25,9 +25,10 @@ def test_missing_truncated_and_other_files_are_named(tmp_path):
     write_video(tmp_path / "clip.avi", ramp(30))
     whole = (tmp_path / "clip.avi").read_bytes()
     (tmp_path / "cut.avi").write_bytes(whole[:600])
+    (tmp_path / "half.avi").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.avi").write_text("not a video")
     (tmp_path / "empty.avi").write_bytes(b"")
-    for name in ("cut.avi", "text.avi", "empty.avi", "missing.avi"):
+    for name in ("cut.avi", "half.avi", "text.avi", "empty.avi", "missing.avi"):
         with pytest.raises(InputError, match=f"{name}.*Received"):
             decode(tmp_path / name)
 
