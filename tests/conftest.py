@@ -1,5 +1,6 @@
 """Shared by all tests: quiet TensorFlow, real data where it is, one tiny trained run."""
 
+import gc
 import os
 import pathlib
 import sys
@@ -23,6 +24,18 @@ TINY = [
     "--training.epochs=1",
     "--model.filters=[4]",
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collected():
+    """What a module leaves behind is collected once and then left out of every later collection.
+
+    Graphs are millions of small objects, of which backends keep many: going through them again and again doubles the
+    time of a long run.
+    """
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

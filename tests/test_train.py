@@ -155,8 +155,8 @@ ADDITIVE = "seq2seq_attention --model.score=additive"
 P3D = "p3d --task.clip_frames=4"
 CLIPS = [
     "--data.frame_size=16",
-    "--data.num_sequences=8",
-    "--data.num_test_sequences=8",
+    "--data.num_sequences=4",
+    "--data.num_test_sequences=4",
     "--training.batch_size=4",
     "--training.epochs=1",
     "--model.width=4",

@@ -95,12 +95,16 @@ def e3d_count(cin, f=3, k=18):
     return k * f * (7 * cin + 9 * f) + 2 * f * f + 10 * f
 
 
+def p3d(kind, **options):
+    return layers.P3DBlock(3, kind, kernel_initializer="glorot_uniform", **options)
+
+
 def p3d_count(cin, f=3):
     return cin * f + 9 * f * f + 3 * f * f + 4 * f * f + 4 * f * cin + 4 * (3 * f + 2 * 4 * f)
 
 
 def classifier():
-    backbone = keras.Sequential([layers.P3DBlock(3, "C"), keras.layers.GlobalAveragePooling3D()])
+    backbone = keras.Sequential([p3d("C"), keras.layers.GlobalAveragePooling3D()])
     return clip_classifier(backbone, 5, preprocessing=layers.FramePreprocessing())
 
 
@@ -305,13 +309,13 @@ CASES = [
         e3d_count(8) + e3d_count(3) + 2 * 3 * 8 + 8 + 2 * 3 + 3 * 5 + 5,
         states=False,
     ),
-    Case("P3DBlock-A", lambda: layers.P3DBlock(3, "A", strides=2), CLIP, p3d_count(C), states=False),
-    Case("P3DBlock-B", lambda: layers.P3DBlock(3, "B"), CLIP, p3d_count(C), states=False),
-    Case("P3DBlock-C", lambda: layers.P3DBlock(3, "C", "paper"), CLIP, p3d_count(C), states=False),
-    Case("P3DBlock-2D", lambda: layers.P3DBlock(3, None), CLIP, p3d_count(C) - 27 - 12, states=False),
+    Case("P3DBlock-A", lambda: p3d("A", strides=2), CLIP, p3d_count(C), states=False),
+    Case("P3DBlock-B", lambda: p3d("B"), CLIP, p3d_count(C), states=False),
+    Case("P3DBlock-C", lambda: p3d("C", merge="paper"), CLIP, p3d_count(C), states=False),
+    Case("P3DBlock-2D", lambda: p3d(None), CLIP, p3d_count(C) - 27 - 12, states=False),
     Case(
         "P3DBlock-basic",
-        lambda: layers.P3DBlock(3, "C", bottleneck=False),
+        lambda: p3d("C", bottleneck=False),
         CLIP,
         9 * 3 * C + 9 * 9 + 2 * 27 + 3 * C + 5 * 12,
         states=False,

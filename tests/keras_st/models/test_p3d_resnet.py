@@ -275,7 +275,7 @@ def test_a8_other_inits_are_not_exact_where_the_spec_says_so(resnet50, frames_an
 def test_a10_8_every_temporal_kernel_has_a_gradient_after_the_exact_init(resnet50):
     model = inflate_resnet(P3DResNet(63, include_top=False, pooling="avg", freeze_bn="all", **LIKE_KERAS), resnet50)
     clips = np.random.default_rng(5).normal(0, 60, (2, 16, 32, 32, 3)).astype("float32")
-    target = np.random.default_rng(6).normal(size=(2, 2048)).astype("float32")
+    target = ops.convert_to_tensor(np.random.default_rng(6).normal(size=(2, 2048)).astype("float32"))
     kernels = [u.temporal[0].kernel for u in units_of(model) if u.temporal]
     found = gradients(lambda: ops.mean(ops.square(model(clips, training=True) - target)), kernels)
     assert len(found) == 13
