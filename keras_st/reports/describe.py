@@ -15,9 +15,9 @@ def description(recipe: Recipe, feature=None):
     `--task.channels` of a classifier win.
     """
     task = recipe.task
-    classifies = isinstance(task, ClassifyTask)
-    _, height, width, channels = feature.shape if feature else (None, 64, 64, 3 if classifies else 1)
-    if classifies:
+    default = (None, 64, 64, 3 if isinstance(task, ClassifyTask) else 1)
+    _, height, width, channels = feature.shape if feature else default
+    if isinstance(task, ClassifyTask):
         crop = task.crop or task.resize or (height, width)
         task = dataclasses.replace(task, crop=crop, resize=None, channels=task.channels or channels)
         shape = task.clip_shape

@@ -160,8 +160,8 @@ def test_a8_exact_rule_holds_for_every_merge(resnet50, frames_and_taps, merge, c
     assert relative(tapped(inflate_resnet(model, resnet50), clips)[-1], want[-1]) < 1e-5
 
 
-@pytest.mark.skipif(BACKEND == "torch", reason="Keras on PyTorch computes float64 means and products in float32")
 def test_a10_1_in_float64():
+    """To 1e-12 on TensorFlow; Keras on the other backends computes parts of it in float32."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float64")
     try:
@@ -173,7 +173,7 @@ def test_a10_1_in_float64():
     frames = np.random.default_rng(2).normal(0, 60, (4, 64, 64, 3))
     want = numpy(keras.Model(resnet.input, [resnet.get_layer(n).output for n in TAPS_2D])(frames)[-1])
     got = tapped(model, frames[None])[-1][0]
-    assert got.dtype == np.float64 and relative(got, want) < 1e-12
+    assert got.dtype == np.float64 and relative(got, want) < (1e-12 if BACKEND == "tensorflow" else 1e-6)
 
 
 def test_a10_2_static_clip_with_pooling_is_the_frame(resnet50):
