@@ -72,7 +72,7 @@ def main(argv):
                 kind = "classifier" if is_classifier else "forecaster"
                 raise InputError(f"--{option} is not for a {kind}. Received: {options.path}")
         if options.extract:
-            print(f"features: {extract(model, options, out if options.out else None)}")
+            print(f"features: {extract(model, options)}")
             return
         if is_classifier:
             views = {"test_clips": options.clips, "test_crops": options.crops}
@@ -378,13 +378,13 @@ def read_scores(folder):
         raise InputError(f"{folder} must be the folder of a classifier's evaluation. Received: {error}") from error
 
 
-def extract(model, options, out):
+def extract(model, options):
     """Features of the videos of a split: the mean over views (and frames) of every tap, one .npz of arrays by tap.
 
     Beside them `labels` and `ids`. 20 clips a video (the P3D paper's) unless told. Returns its path.
     """
     split = options.split or "test"
-    out = out or model.path.parent / f"features_{split}.npz"
+    out = pathlib.Path(options.out or model.path.parent / f"features_{split}.npz")
     if out.exists() or not out.parent.is_dir():
         raise InputError(f"The features go to a new file in a folder that exists. Received: --out={out}")
     recipe = recipe_beside(model, test_clips=options.clips or EXTRACTED_CLIPS, test_crops=options.crops or 1)

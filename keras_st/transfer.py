@@ -106,7 +106,7 @@ def similarity(vectors, same, folds=None, normalise="standard", C=1.0):
         normalise: "standard" (every measure to mean 0 and deviation 1 on the training folds; default, the measures have
             unlike scales) or "l2" (every vector to length 1, as a note on the paper has it).
     """
-    svm = _linear_svm(C)
+    classifier = _linear_svm(C)
     from sklearn.base import clone
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import PredefinedSplit, StratifiedKFold
@@ -117,7 +117,7 @@ def similarity(vectors, same, folds=None, normalise="standard", C=1.0):
     scores, accuracies = np.zeros(len(same)), []
     for train, test in splits:
         scaler = StandardScaler() if normalise == "standard" else Normalizer()
-        model = make_pipeline(scaler, clone(svm)).fit(vectors[train], same[train])
+        model = make_pipeline(scaler, clone(classifier)).fit(vectors[train], same[train])
         scores[test] = model.decision_function(vectors[test])
         accuracies.append(float(np.mean((scores[test] > 0) == same[test])))
     return {

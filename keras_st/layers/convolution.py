@@ -12,7 +12,7 @@ class FlatConv3D(layers.Conv3D):
 
     A kernel of one frame, (1, k, k), runs as a 2-D convolution of the frames; a kernel of one pixel, (k, 1, 1), as a
     2-D convolution of time against all positions. Backends have fast code for these; for 3-D kernels that happen to be
-    flat most do not. Any other kernel runs as it does in Keras.
+    flat most do not. Any other kernel is refused.
 
     Padding: "same" is zero padding by kernel // 2 on both sides whatever the stride, as in Caffe and PyTorch (Keras
     pads less before than after where the stride is 2 and the size even, which shifts the grid). Sizes: odd kernels.
@@ -66,8 +66,7 @@ class FlatConv3D(layers.Conv3D):
         batch, *sizes, _ = input_shape
 
         def size(n, kernel, stride):
-            return (
-                None if n is None else (n + (2 * (kernel // 2) if self.padding == "same" else 0) - kernel) // stride + 1
-            )
+            padded = 2 * (kernel // 2) if self.padding == "same" else 0
+            return None if n is None else (n + padded - kernel) // stride + 1
 
         return (batch, *map(size, sizes, self.kernel_size, self.strides), self.filters)

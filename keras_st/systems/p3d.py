@@ -1,6 +1,5 @@
 """P3D ResNet, C3D and the frame-wise ResNet as classifiers of clips (Qiu et al., ICCV 2017; Tran et al., ICCV 2015)."""
 
-import dataclasses
 from typing import Literal
 
 from keras_st.layers import FramePreprocessing
@@ -208,21 +207,17 @@ def c3d(dataset: str = "moving_shapes") -> Recipe:
 
 def _recipe(system, builder, dataset, model):
     classes, task, training = PROTOCOLS.get(dataset, PROTOCOLS["moving_shapes"])
-    small = {
-        "task": {"clip_frames": 16, "frame_stride": 1, "resize": None, "crop": None, "test_clips": 1},
-        "data": {"num_sequences": 8, "num_test_sequences": 8},
-        "model": {"width": 4},
-    }
-    generated = {"num_sequences": 600, "num_test_sequences": 300}
-    recipe = Recipe(
+    generated = dataset in ("moving_shapes", "left_right")
+    return Recipe(
         system=system,
         builder=builder,
         task=ClassifyTask(**task),
-        data={"name": dataset, **(generated if dataset in ("moving_shapes", "left_right") else {})},
+        data={"name": dataset, **({"num_sequences": 600, "num_test_sequences": 300} if generated else {})},
         model={"classes": classes, **model},
         training=Training(**{"epochs": 8, "batch_size": 16, "learning_rate": 2e-3, **training}),
-        small=small,
+        small={
+            "task": {"clip_frames": 16, "frame_stride": 1, "resize": None, "crop": None, "test_clips": 1},
+            "data": {"num_sequences": 8, "num_test_sequences": 8} if generated else {},
+            "model": {"width": 4},
+        },
     )
-    if "num_sequences" not in recipe.data:
-        recipe = dataclasses.replace(recipe, small={**small, "data": {}})
-    return recipe
