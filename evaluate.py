@@ -283,7 +283,7 @@ def views_of(recipe, feature, split):
 
     task = recipe.task
     videos = max(1, recipe.training.batch_size // (task.test_clips * task.test_crops))
-    return view_batches(train.dataset_of(recipe, split), feature, task, videos)
+    return view_batches(train.dataset_of(recipe, split), (feature,), task, videos)
 
 
 def score_views(model, views, average):
@@ -302,10 +302,10 @@ def classify_input(model, path, out, views):
     from pipelines.classify import views_of_clip
 
     recipe = recipe_beside(model, **views)
-    clip = read_input(path, recipe.data)
+    clip = read_input(path, recipe.data, model.feature)
     try:
         shown = model.scale(clip)
-        seen = views_of_clip(shown, recipe.task).numpy()
+        seen = views_of_clip(shown, recipe.task, dataclasses.replace(model.feature, value_range=None)).numpy()
         _, scores = score_views(model, seen[None], recipe.task.average)
     except (InputError, tf.errors.InvalidArgumentError) as error:
         reason = str(error).splitlines()[0]
@@ -323,8 +323,8 @@ def classify_input(model, path, out, views):
     return out
 
 
-def read_input(path, data):
-    """The frames of a file as the data set of a recipe would hold them: a video resized and thinned out alike.
+def read_input(path, data, feature):
+    """The frames of a file as the data set of a recipe holds them: a video resized and thinned out alike.
 
     A .npy clip is taken as it is.
     """
@@ -332,9 +332,9 @@ def read_input(path, data):
 
     if pathlib.Path(path).suffix == ".npy":
         return read_clip(path)
-    size = data.get("frame_size")
-    size = tuple(size) if isinstance(size, (list, tuple)) else None
-    return decode(path, size)[:: data.get("frame_step", 1)]
+    size = None if None in feature.shape[1:3] else feature.shape[1:3]
+    channels = 1 if feature.dtype == "uint8" and feature.shape[-1] == 1 else 3
+    return decode(path, size, channels, feature.fps)[:: data.get("frame_step", 1)]
 
 
 def fuse(folders, weights, out):

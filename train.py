@@ -60,6 +60,9 @@ SET_HERE = {
     "min_frames",
     "context_frames",
     "shuffle",
+    "encoded",
+    "process",
+    "processes",
 }  # options of data sets that follow from the recipe
 
 
@@ -195,7 +198,7 @@ def examine(recipe: Recipe):
     for split, dataset in clips.items() if is_classifier(recipe) else ():
         check_labels(dataset, split, recipe.model["classes"])
         if isinstance(recipe.task, ClassifyTask):
-            check_elements(dataset, recipe.task)
+            check_elements(dataset, (feature_of(recipe, split),), recipe.task)
     doubled = getattr(recipe.training, "reverse_input", False)
     return feature_of(recipe, "train"), steps * (2 if doubled else 1)
 
@@ -308,7 +311,7 @@ def dataset_of(recipe: Recipe, split, **options):
     data = {name: value for name, value in recipe.data.items() if name != "name"}
     taken = inspect.signature(DATASETS[recipe.data["name"]]).parameters
     frames = frames_of(recipe.task)
-    options = {"seed": recipe.training.seed, "num_frames": frames, "min_frames": frames, **options}
+    options = {"seed": recipe.training.seed, "num_frames": frames, "min_frames": frames, "encoded": True, **options}
     if isinstance(recipe.task, ClassifyTask):
         options["min_frames"] = 1  # videos that are too short start over
     else:
@@ -320,7 +323,7 @@ def batches_of(recipe: Recipe, feature, split):
     """Validation or test batches, in order; of a classifier the first test view of every video."""
     if isinstance(recipe.task, ClassifyTask):
         task = dataclasses.replace(recipe.task, test_clips=1, test_crops=1)
-        return view_batches(dataset_of(recipe, split), feature, task, recipe.training.batch_size).map(first_view)
+        return view_batches(dataset_of(recipe, split), (feature,), task, recipe.training.batch_size).map(first_view)
     clips, labelled = dataset_of(recipe, split), is_classifier(recipe)
     batches = forecast_batches(clips, feature, recipe.task, recipe.training.batch_size, labelled=labelled)
     return with_other_targets(batches, recipe.training)
@@ -346,7 +349,7 @@ def training_batches(recipe: Recipe, feature, first_epoch, steps):
         clips = dataset_of(recipe, "train", epoch=epoch)
         window_seed = tf.cast(training.seed, tf.int64) * 1_000_003 + epoch
         if isinstance(task, ClassifyTask):
-            return training_clips(clips, feature, task, training.batch_size, window_seed)
+            return training_clips(clips, (feature,), task, training.batch_size, window_seed)
         options = {"reverse_input": training.reverse_input, "labelled": is_classifier(recipe)}
         return forecast_batches(clips, feature, task, training.batch_size, window_seed, **options)
 

@@ -31,6 +31,8 @@ class FeatureSpec:
         shape: without batch; None where a size may vary. Video: (T, H, W, C).
         value_range: smallest and largest value, which a model sees as 0 and 1; None where unbounded.
         unit: of the values.
+        encoding: how steps are stored in records, "jpeg", "png" or "raw"; empty where they are arrays.
+        fps: steps a second that videos were brought to; None: as they came.
     """
 
     name: str
@@ -38,6 +40,8 @@ class FeatureSpec:
     shape: tuple[int | None, ...]
     value_range: tuple[float, float] | None = None
     unit: str = ""
+    encoding: str = ""
+    fps: float | None = None
 
 
 VIDEO = FeatureSpec("video", "uint8", (None, None, None, None), (0.0, 255.0), "grey level")

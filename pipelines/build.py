@@ -15,11 +15,13 @@ from pipelines.datasets import thermal as thermal_module
 from pipelines.datasets import ut_interaction as ut_interaction_module
 from pipelines.datasets.copy_task import copy_task
 from pipelines.datasets.crowd_flow import crowd_flow
+from pipelines.datasets.folder import folder_listing
 from pipelines.datasets.kth import kth
 from pipelines.datasets.moving_mnist import moving_mnist
 from pipelines.datasets.moving_shapes import left_right, moving_shapes
 from pipelines.datasets.thermal import thermal
 from pipelines.datasets.ut_interaction import ut_interaction
+from pipelines.listing import Listing, one_video
 
 # name -> function(split, *, epoch, **options) -> tf.data.Dataset of dicts (design: element contract)
 DATASETS: dict[str, Callable[..., tf.data.Dataset]] = {
@@ -34,9 +36,17 @@ DATASETS: dict[str, Callable[..., tf.data.Dataset]] = {
     "ut_interaction": ut_interaction,
 }
 
+# name -> function(root, **options) -> Listing: the videos `pipelines.prepare` makes shards of
+LISTINGS: dict[str, Callable[..., Listing]] = {
+    "folder": folder_listing,
+    "one_video": one_video,
+}
+
 # name -> function(**options) -> FeatureSpec of `video`, where its dtype does not tell the range
 FEATURES: dict[str, Callable[..., FeatureSpec]] = {
     "crowd_flow": crowd_flow_module.feature,
+    "kth": records.feature,
+    "records": records.feature,
     "thermal": thermal_module.feature,
 }
 

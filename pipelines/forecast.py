@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_st.specs import FeatureSpec, ForecastTask, InputError
+from pipelines.schema import decode_frames
 
 
 def forecast_batches(
@@ -41,7 +42,8 @@ def forecast_batches(
             if window_seed is not None and known != total:
                 seed = tf.stack([tf.cast(window_seed, tf.int64), index])
                 start = tf.random.stateless_uniform([], seed, 0, length - total + 1, tf.int32)
-            video = tf.ensure_shape(video[start : start + total], (total, *video.shape[1:]))
+            video = decode_frames(video[start : start + total], spec, element.get("size"))
+            video = tf.ensure_shape(video, (total, *video.shape[1:]))
         return (video, element["label"]) if labelled else (video,)
 
     def scale(video, *label):

@@ -1,163 +1,217 @@
-"""TFRecord shards of clips: one SequenceExample a clip, one encoded frame a step.
+"""Folders of TFRecord shards, a record a video (`pipelines.schema`).
 
-A folder holds `<split>-00000-of-00004.tfrecord` shards, `features.json` (schema version, feature spec) and
-`dataset_info.json` (clips per split and per shard). Shards are uncompressed; TensorFlow checks the CRC of every
-record it reads.
-
-    context:        id (bytes), length (int64), height, width, channels (int64), encoding (bytes), schema (int64)
-                    label (int64, optional)
-    feature lists:  video (bytes, one PNG or raw frame a step)
+A folder holds `<split>-00000-of-00004.tfrecord` shards, `features.json` (schema version, `RecordSpec`) and
+`dataset_info.json` (videos, frames, bytes and SHA-256 of every shard; what was skipped, and why). Shards are
+uncompressed; TensorFlow checks the CRC of every record it reads. `pipelines.prepare` makes them of video files.
 
 Write from a data set by name: `python -m pipelines.records moving_mnist --out DIR`.
 """
 
 import argparse
 import functools
+import hashlib
 import json
 import os
 import pathlib
 import re
 import tempfile
 
-import numpy as np
 import tensorflow as tf
 
 from keras_st import cli
-from keras_st.specs import InputError
+from keras_st.specs import FeatureSpec, InputError
+from pipelines.schema import ENCODINGS, RecordSpec, decode_clip, encode_clip, parse_clip, spec_of, steps_of
 
-SCHEMA_VERSION = 1
-ENCODINGS = ("png", "raw")
-PNG_CHANNELS = (1, 3, 4)
-SHUFFLED_AT_ONCE = 1000  # clips in memory, still encoded
-
-
-def encode_clip(clip, encoding="png"):
-    """A serialised SequenceExample of one element: `video` uint8 (T, H, W, C), `id`, optional scalar `label`."""
-    for name, kind in (("video", np.ndarray), ("id", bytes)):
-        if not isinstance(clip, dict) or not isinstance(clip.get(name), kind):
-            raise InputError(
-                f'A clip must be {{"video": uint8 array (T, H, W, C), "id": bytes}}. Received: {_described(clip)}'
-            )
-    video = clip["video"]
-    if video.dtype != np.uint8 or video.ndim != 4 or 0 in video.shape:
-        raise InputError(f"`video` must be uint8 (T, H, W, C), not empty. Received: {video.dtype} {video.shape}")
-    if encoding not in ENCODINGS:
-        raise InputError.unknown("encoding", encoding, ENCODINGS)
-    if encoding == "png" and video.shape[-1] not in PNG_CHANNELS:
-        raise InputError(f'PNG has 1, 3 or 4 channels; use encoding="raw". Received: shape={video.shape}')
-    encode = {"png": lambda frame: tf.io.encode_png(frame).numpy(), "raw": lambda frame: frame.tobytes()}[encoding]
-    length, height, width, channels = video.shape
-    context = {"id": bytes(clip["id"]), "encoding": encoding.encode(), "schema": SCHEMA_VERSION, "length": length}
-    context.update(height=height, width=width, channels=channels)
-    if "label" in clip:
-        context["label"] = int(clip["label"])
-    frames = tf.train.FeatureList(feature=[_feature(encode(frame)) for frame in video])
-    return tf.train.SequenceExample(
-        context=tf.train.Features(feature={name: _feature(value) for name, value in context.items()}),
-        feature_lists=tf.train.FeatureLists(feature_list={"video": frames}),
-    ).SerializeToString()
+SHUFFLED_BYTES = 2**28  # of records in memory at once, still encoded
+SHUFFLED_AT_ONCE = 1000  # records, at most
+PLAN = ".prepare"  # folder in a folder of shards that is not finished
 
 
-def _described(clip):
-    if not isinstance(clip, dict):
-        return type(clip).__name__
-    return "{" + ", ".join(f"{name!r}: {type(value).__name__}" for name, value in clip.items()) + "}"
+class ShardWriter:
+    """Writes one shard; `close` says what is in it."""
+
+    def __init__(self, path, spec: RecordSpec):
+        self.path, self.spec = pathlib.Path(path), spec
+        self.clips, self.frames, self.shortest = 0, 0, None
+        self.sizes: set[tuple[int, ...]] = set()  # of frames, (H, W, C)
+        with told_of(self.path):
+            self.file = tf.io.TFRecordWriter(str(path))
+
+    def write(self, steps, id, label=None):
+        """Appends a record; see `pipelines.schema.encode_clip`."""
+        record, (length, *size) = encode_clip(steps, self.spec, id, label)
+        with told_of(self.path):
+            self.file.write(record)
+        self.sizes.add(tuple(size))
+        self.clips, self.frames = self.clips + 1, self.frames + length
+        self.shortest = min(self.shortest or length, length)
+
+    def close(self):
+        """What `dataset_info.json` says of the shard."""
+        with told_of(self.path):
+            self.file.close()
+            with open(self.path, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size = self.path.stat().st_size
+        counts = {"clips": self.clips, "frames": self.frames, "shortest_clip": self.shortest}
+        return {**counts, "bytes": size, "sha256": digest}
 
 
-def _feature(value):
-    if isinstance(value, bytes):
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-    return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+class WriteError(InputError):
+    """A file that cannot be written."""
 
 
-def parse_clip(serialized, frame_shape, labelled=False):
-    """Inverse of `encode_clip`, in the graph: `video` uint8 (T, *frame_shape), `id`, `label` if `labelled`."""
-    scalars = {
-        name: tf.io.FixedLenFeature([], tf.int64) for name in ("schema", "length", "height", "width", "channels")
-    }
-    if labelled:
-        scalars["label"] = tf.io.FixedLenFeature([], tf.int64)
-    texts = {name: tf.io.FixedLenFeature([], tf.string) for name in ("id", "encoding")}
-    context, lists = tf.io.parse_single_sequence_example(
-        serialized, {**scalars, **texts}, {"video": tf.io.FixedLenSequenceFeature([], tf.string)}
-    )
-    schema = tf.debugging.assert_equal(
-        context["schema"],
-        tf.constant(SCHEMA_VERSION, tf.int64),
-        "The record has another schema version than this code.",
-    )
-    frames = tf.debugging.assert_equal(
-        context["length"],
-        tf.shape(lists["video"], tf.int64)[0],
-        "A record holds another number of frames than stated.",
-    )
-    with tf.control_dependencies([schema, frames]):
-        shape = tf.stack([context["height"], context["width"], context["channels"]])
+class told_of:
+    """Failures to write a file become a `WriteError` that names it."""
 
-    def decode(frame):
-        raw = lambda: tf.reshape(tf.io.decode_raw(frame, tf.uint8), shape)  # noqa: E731
-        if frame_shape[-1] not in PNG_CHANNELS:
-            return raw()
-        return tf.cond(context["encoding"] == b"raw", raw, lambda: tf.io.decode_png(frame, frame_shape[-1]))
+    def __init__(self, path):
+        self.path = path
 
-    video = tf.map_fn(decode, lists["video"], fn_output_signature=tf.TensorSpec(frame_shape, tf.uint8))
-    clip = {"video": video, "id": context["id"]}
-    return {**clip, "label": context["label"]} if labelled else clip
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if isinstance(error, (OSError, tf.errors.OpError)):
+            reason = (getattr(error, "message", "") or str(error)).splitlines()[0]
+            raise WriteError(f"{self.path} cannot be written. Received: {reason}") from error
 
 
-def write_shards(clips, folder, split, num_shards=1, encoding="png"):
+def write_shards(clips, folder, split, num_shards=1, encoding="png", flow_bound=20.0):
     """Writes clips into `num_shards` shards of a split, round robin; returns their paths.
+
+    Args:
+        clips: dicts of arrays, all alike but for their lengths: `video` uint8 (T, H, W, C), `id` bytes; where they have
+            them `flow` float32 (T, H, W, 2) in px/frame, `time` (T,) in seconds, `label`, an int or (K,) or (T, K) of 0
+            and 1.
+        folder: made where it is not there.
+        split: name in front of the files.
+        num_shards: at least 1.
+        encoding: "jpeg" (loses a little), "png" or "raw".
+        flow_bound: largest component of flow that can be stored, in px/frame.
 
     Every shard is written aside and renamed when whole. Refuses a split that is already there.
     """
     folder = pathlib.Path(folder)
     if num_shards < 1:
         raise InputError(f"`num_shards` must be at least 1. Received: num_shards={num_shards}")
-    if any(_is_shard(path.name, split) for path in folder.glob("*.tfrecord")):
-        raise InputError(f"{folder} already holds shards of {split}; nothing is overwritten. Received: split={split!r}")
+    if encoding not in ENCODINGS:
+        raise InputError.unknown("encoding", encoding, ENCODINGS)
+    check_free(folder, [split])
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{split}-{n:05d}-of-{num_shards:05d}.tfrecord" for n in range(num_shards)]
-    counts, spec, shortest = [0] * num_shards, None, float("inf")
+    names = shard_names(split, num_shards)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as aside:
-        writers = [tf.io.TFRecordWriter(os.path.join(aside, path.name)) for path in paths]
+        writers, spec = [], None
         for n, clip in enumerate(clips):
-            record = encode_clip(clip, encoding)
-            own = {"schema": SCHEMA_VERSION, "frame": list(clip["video"].shape[1:]), "labelled": "label" in clip}
+            own = spec_of(clip, encoding, flow_bound)
             spec = spec or own
             if own != spec:
-                raise InputError(f"Clips of a folder must be alike; the first is {spec}. Received: clip {n} is {own}")
-            shortest = min(shortest, len(clip["video"]))
-            writers[n % num_shards].write(record)
-            counts[n % num_shards] += 1
-        for writer in writers:
-            writer.close()
-        if not sum(counts):
+                raise InputError(
+                    f"Clips of a folder must be alike; the first is {brief(spec)}. Received: clip {n} is {brief(own)}"
+                )
+            writers = writers or [ShardWriter(pathlib.Path(aside, name), spec) for name in names]
+            writers[n % num_shards].write(steps_of(clip), clip["id"], clip.get("label"))
+        if not writers:
             raise InputError(f"There are no clips to write for split {split!r}. Received: an empty data set")
-        shards = {path.name: {"clips": count, "shortest_clip": shortest} for path, count in zip(paths, counts)}
-        _write_info(folder, spec, shards)
-        for path in paths:
-            os.replace(os.path.join(aside, path.name), path)
-    return paths
+        shards = {name: writer.close() for name, writer in zip(names, writers)}
+        write_info(folder, spec, shards)
+        for name in names:
+            os.replace(pathlib.Path(aside, name), folder / name)
+    return [folder / name for name in names]
 
 
-def _write_info(folder, spec, shards):
-    features, info = folder / "features.json", folder / "dataset_info.json"
-    if features.exists() and json.loads(features.read_text()) != spec:
-        raise InputError(f"{features} describes other clips than those given. Received: {spec}")
-    known = json.loads(info.read_text()) if info.exists() else {}
-    for path, content in ((features, spec), (info, {**known, **shards})):
-        partial = path.with_suffix(".partial")
+def shard_names(split, count):
+    """`<split>-00000-of-<count>.tfrecord` and on."""
+    return [f"{split}-{n:05d}-of-{count:05d}.tfrecord" for n in range(count)]
+
+
+def is_shard(name, split):
+    """Whether a file is named as a shard of a split."""
+    return re.fullmatch(rf"{re.escape(split)}-\d{{5}}-of-\d{{5}}\.tfrecord", name) is not None
+
+
+def check_free(folder, splits):
+    """Raises InputError where a folder has shards of one of the splits."""
+    for split in splits:
+        if any(is_shard(path.name, split) for path in pathlib.Path(folder).glob("*.tfrecord")):
+            raise InputError(
+                f"{folder} already holds shards of {split}; nothing is overwritten. Received: split={split!r}"
+            )
+
+
+def brief(spec):
+    """A `RecordSpec` in a line."""
+    words = {name: feature.shape[1:] for name, feature in spec.features.items()}
+    return {**words, "encoding": spec.video.encoding, "label": spec.label_shape, "time": spec.timed}
+
+
+def write_info(folder, spec, shards, skipped=(), made=None):
+    """Adds shards to `features.json` and `dataset_info.json`; refuses records unlike those that are there."""
+    features, info = pathlib.Path(folder, "features.json"), pathlib.Path(folder, "dataset_info.json")
+    spec = json.loads(json.dumps(spec.as_dict()))
+    if features.exists() and (known := json.loads(features.read_text())) != spec:
+        other = [name for name in spec if spec[name] != known.get(name)]
+        raise InputError(f"{features} describes other clips than those given. Received: other {', '.join(other)}")
+    known = json.loads(info.read_text()) if info.exists() else {"shards": {}, "skipped": [], "made": []}
+    known = {
+        "shards": {**known["shards"], **shards},
+        "skipped": [*known["skipped"], *skipped],
+        "made": [*known["made"], *([made] if made else [])],
+    }
+    for path, content in ((features, spec), (info, known)):
+        write_json(path, content)
+
+
+def write_json(path, content):
+    """A JSON file, in its place when whole."""
+    partial = path.with_name(path.name + ".partial")
+    with told_of(path):
         partial.write_text(json.dumps(content, indent=1) + "\n")
         os.replace(partial, path)
+
+
+# Reading
+
+
+def read_spec(root) -> RecordSpec:
+    """What the records of a folder of shards hold; InputError for a folder that has none, or of another schema."""
+    try:
+        stored = json.loads(_text(root, "features.json"))
+        if stored["schema"] is None:
+            raise ValueError("no schema")
+        return RecordSpec.from_dict(stored)
+    except InputError as error:
+        raise InputError(f"{root}: {error}") from error
+    except (OSError, tf.errors.OpError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{root} must hold features.json and dataset_info.json. Received: {_reason(error)}") from error
+
+
+def read_info(root):
+    """`dataset_info.json` of a folder of shards, as dict of `shards`, `skipped` and `made`."""
+    try:
+        info = json.loads(_text(root, "dataset_info.json"))
+        return {name: info[name] for name in ("shards", "skipped", "made")}
+    except (OSError, tf.errors.OpError, ValueError, KeyError, TypeError) as error:
+        if tf.io.gfile.isdir(_join(root, PLAN)):
+            raise InputError(f"{root} is not finished: run its command again, it goes on. Received: {root}") from error
+        raise InputError(f"{root} must hold features.json and dataset_info.json. Received: {_reason(error)}") from error
+
+
+def _reason(error):
+    return f"{type(error).__name__}: {str(getattr(error, 'message', '') or error).splitlines()[0]}"
+
+
+def _text(root, name):
+    with tf.io.gfile.GFile(_join(root, name)) as file:  # also of other file systems
+        return file.read()
+
+
+def _join(root, name):
+    return f"{str(root).rstrip('/')}/{name}"
 
 
 def _shuffled(x, key):
     """A permutation that is a function of `key` alone (a shuffle buffer's seed cannot be a tensor everywhere)."""
     return tf.random.experimental.stateless_shuffle(x, key)
-
-
-def _is_shard(name, split):
-    return re.fullmatch(rf"{re.escape(split)}-\d{{5}}-of-\d{{5}}\.tfrecord", name) is not None
 
 
 @functools.lru_cache(maxsize=4096)
@@ -170,68 +224,104 @@ def _clips_in(path, size, modified):
         raise InputError(f"{path} is damaged or cut short. Received: {error.message.splitlines()[0]}") from error
 
 
+def check_shard(root, name, stated):
+    """Raises InputError unless a shard is there whole: every CRC, and as many records as stated."""
+    path = _join(root, name)
+    try:
+        status = tf.io.gfile.stat(path)
+    except tf.errors.OpError as error:
+        raise InputError(f"{path} must be a shard. Received: {_reason(error)}") from error
+    found = _clips_in(path, status.length, status.mtime_nsec)
+    if found != stated["clips"]:
+        raise InputError(f"{path} should hold {stated['clips']} clips. Received: {found}")
+
+
 def read_dataset(
     split: str,
     *,
     root: str = "",
     min_frames: int = 1,
     verify: bool = True,
+    encoded: bool = False,
+    process: int = 0,
+    processes: int = 1,
     epoch: int = 0,
     seed: int = 0,
     shuffle: bool = True,
 ) -> tf.data.Dataset:
-    """Clips of the shards in `root`.
+    """Videos of the shards in `root`.
 
     Args:
         split: name in front of the shard files.
-        root: folder that `write_shards` made.
+        root: folder that `pipelines.prepare` or `write_shards` made.
         min_frames: frames that every clip must have at least.
         verify: read every shard through once before use, so that damage is named before training starts.
+        encoded: give frames as they are stored, so that only those that are used are decoded
+            (`pipelines.schema.decode_frames`).
+        process: which of `processes` this is; each reads its own part of the split, together they read it once.
+        processes: how many read.
         epoch: of training; every epoch has another order.
         seed: of the order.
-        shuffle: shuffle the training split: shards, then clips within `SHUFFLED_AT_ONCE` neighbours.
+        shuffle: shuffle the training split: shards, then videos within neighbours that fit into 256 MiB.
 
-    Returns: `tf.data.Dataset` of dicts: `video` uint8 (T, H, W, C), `id` string, `label` int64 where stored.
+    Returns:
+        `tf.data.Dataset` of dicts: `video` uint8 (T, H, W, C), `id` string; where stored `flow` float32 (T, H, W, 2) in
+        px/frame, `time` float64 (T,) in seconds, `label` int64, scalar, (K,) or (T, K). With `encoded` `video` and
+        `flow` are strings (T,), and `size` int32 (2,) is there. The same arguments give the same elements in the same
+        order, so that `.skip(n)` goes on where another reader stopped.
 
     Raises: InputError: a folder, split, shard or file that is missing, damaged, cut short or of another schema; clips
     that are too short. With `verify=False` damage raises `tf.errors.DataLossError` while reading.
     """
-    folder = pathlib.Path(root)
-    if not root or not folder.is_dir():
+    if not root or not tf.io.gfile.isdir(root):
         raise InputError(f"`root` must be the folder of the shards. Received: root={root!r}")
-    try:
-        spec = json.loads((folder / "features.json").read_text())
-        shards = json.loads((folder / "dataset_info.json").read_text())
-        schema = spec["schema"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder} must hold features.json and dataset_info.json. Received: {error}") from error
-    if schema != SCHEMA_VERSION:
-        raise InputError(f"{folder} has schema {schema}, this code reads {SCHEMA_VERSION}. Received: root={root}")
-    shards = {name: shard for name, shard in sorted(shards.items()) if _is_shard(name, split)}
-    missing = [name for name in shards if not (folder / name).is_file()]
+    if not 0 <= process < processes:
+        raise InputError(
+            f"`process` counts from 0 to processes - 1. Received: process={process}, processes={processes}"
+        )
+    spec, info = read_spec(root), read_info(root)
+    shards = {name: shard for name, shard in sorted(info["shards"].items()) if is_shard(name, split)}
+    missing = [name for name in shards if not tf.io.gfile.exists(_join(root, name))]
     if not shards or missing:
         raise InputError(
-            f"{folder} must hold the shards of {split!r}. Missing: {missing or 'all'}. Received: root={root}"
+            f"{root} must hold the shards of {split!r}. Missing: {missing or 'all'}. Received: root={root}"
         )
-    shortest = min(shard["shortest_clip"] for shard in shards.values())
+    shortest = min(shard["shortest_clip"] for shard in shards.values() if shard["clips"])
     if shortest < min_frames:
         raise InputError(
-            f"Clips must hold at least {min_frames} frames (context + horizon). Received: {shortest} in {folder}"
+            f"Clips must hold at least {min_frames} frames (context + horizon). Received: {shortest} in {root}"
         )
-    paths = [folder / name for name in shards]
-    for path in paths if verify else ():
-        found, stated = _clips_in(str(path), path.stat().st_size, path.stat().st_mtime_ns), shards[path.name]["clips"]
-        if found != stated:
-            raise InputError(f"{path} should hold {stated} clips. Received: {found}")
-    paths = [str(path) for path in paths]
+    for name, stated in shards.items() if verify else ():
+        check_shard(root, name, stated)
+    by_shard = len(shards) % processes == 0
+    names = list(shards)[process::processes] if by_shard else list(shards)
+    count = sum(shards[name]["clips"] for name in names)
+    paths = [_join(root, name) for name in names]
     if split == "train" and shuffle:
         key = tf.stack([tf.cast(seed, tf.int64), tf.cast(epoch, tf.int64)])
-        chunks = tf.data.TFRecordDataset(_shuffled(tf.constant(paths), key)).batch(SHUFFLED_AT_ONCE)
+        size = sum(shards[name]["bytes"] for name in names) / max(count, 1)
+        at_once = max(1, min(SHUFFLED_AT_ONCE, int(SHUFFLED_BYTES / size)))
+        chunks = tf.data.TFRecordDataset(_shuffled(tf.constant(paths), key)).batch(at_once)
         records = chunks.enumerate(1).map(lambda n, chunk: _shuffled(chunk, key + n * 1_000_003)).unbatch()
     else:
         records = tf.data.TFRecordDataset(paths)
-    clips = records.map(lambda r: parse_clip(r, spec["frame"], spec["labelled"]), num_parallel_calls=tf.data.AUTOTUNE)
-    return clips.apply(tf.data.experimental.assert_cardinality(sum(shard["clips"] for shard in shards.values())))
+    if not by_shard:
+        records, count = records.shard(processes, process), len(range(process, count, processes))
+
+    def read(record):
+        clip = parse_clip(record, spec)
+        return clip if encoded else decode_clip(clip, spec)
+
+    clips = records.map(read, num_parallel_calls=tf.data.AUTOTUNE)
+    return clips.apply(tf.data.experimental.assert_cardinality(count))
+
+
+def feature(name: str = "video", *, root: str = "", **_) -> FeatureSpec:
+    """The spec of the `video` or `flow` of a folder of shards."""
+    spec = read_spec(root)
+    if name not in spec.features:
+        raise InputError(f"{root} holds {', '.join(spec.features)}. Received: {name}")
+    return spec.features[name]
 
 
 def main(argv):
@@ -247,7 +337,7 @@ def main(argv):
     parser.add_argument("--out", required=True, help="folder of the shards")
     parser.add_argument("--split", default="train")
     parser.add_argument("--shards", type=int, default=1)
-    parser.add_argument("--encoding", default="png", help="png or raw")
+    parser.add_argument("--encoding", default="png", help="jpeg, png or raw")
     parser.add_argument("--options", nargs="*", default=[], metavar="name=value", help="options of the data set")
     given = cli.parse(parser, argv)
     options = {}

@@ -1,11 +1,24 @@
-"""What happens to frames before a model sees them: functions of float tensors (T, H, W, C), in the graph."""
+"""What happens to frames before a model sees them: functions of float tensors (T, H, W, C), in the graph.
+
+Flow (T, H, W, 2) in px, u right and v down, follows the geometry: say `is_flow`. Frames and flow given the same seed
+and size are cut and mirrored alike.
+"""
 
 import tensorflow as tf
 
 
-def resize(frames, size):
-    """Frames brought to (height, width), bilinear, smoothed where they shrink."""
-    return tf.image.resize(frames, size, antialias=True)
+def resize(frames, size, is_flow=False):
+    """Frames brought to (height, width), bilinear, smoothed where they shrink; displacements grow with their axis."""
+    resized = tf.image.resize(frames, size, antialias=True)
+    if not is_flow:
+        return resized
+    height, width = tf.unstack(tf.cast(size, tf.float32) / tf.cast(tf.shape(frames)[1:3], tf.float32))
+    return resized * tf.stack([width, height])
+
+
+def mirror(frames, is_flow=False):
+    """Frames mirrored left to right; u changes its sign."""
+    return tf.reverse(frames, [2]) * (tf.constant([-1.0, 1.0]) if is_flow else 1.0)
 
 
 def random_crop(frames, size, seed):
@@ -15,7 +28,7 @@ def random_crop(frames, size, seed):
     return _window(frames, *top_left, size)
 
 
-def view_crops(frames, size, crops):
+def view_crops(frames, size, crops, is_flow=False):
     """(crops, T, height, width, C): 1, the centre; 5, also the corners; 10, also the mirror images of those."""
     rows, columns = _space(frames, size)
     places = [(rows // 2, columns // 2)]
@@ -23,13 +36,13 @@ def view_crops(frames, size, crops):
         places += [(0, 0), (0, columns), (rows, 0), (rows, columns)]
     windows = [_window(frames, top, left, size) for top, left in places]
     if crops == 10:
-        windows += [tf.reverse(window, [2]) for window in windows]
+        windows += [mirror(window, is_flow) for window in windows]
     return tf.stack(windows)
 
 
-def random_flip(frames, seed):
+def random_flip(frames, seed, is_flow=False):
     """Half of the clips mirrored left to right; `seed` int64 (2,) decides."""
-    return tf.cond(tf.random.stateless_uniform([], seed) < 0.5, lambda: tf.reverse(frames, [2]), lambda: frames)
+    return tf.cond(tf.random.stateless_uniform([], seed) < 0.5, lambda: mirror(frames, is_flow), lambda: frames)
 
 
 def _space(frames, size):

@@ -1,42 +1,146 @@
 """Decoding of video files, and videos held in memory."""
 
+import collections
+import dataclasses
+import heapq
+import math
 import pathlib
+from collections.abc import Iterable, Iterator
+from itertools import chain, count
 
 import numpy as np
 import tensorflow as tf
 
 from keras_st.specs import InputError
 
-WHOLE = 0.9  # share of the frames a header states; intact files may hold one or two fewer
+WHOLE = 0.9  # share of the frames, or of the seconds, a header states; intact files may hold one or two frames fewer
+TOLERANCE = 1e-6  # seconds: containers count time in fractions of their own
+REORDERED = 8  # frames over which times can be out of order
+FORMATS = {1: "gray", 3: "rgb24"}
+QUARTER_TURNS = {0: 0, 90: 1, 180: 2, 270: 3}
 
 
-def decode(path, size=None):
-    """Frames uint8 (T, H, W, 3) of the first video stream of a file, RGB; `size` (height, width) resizes them.
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """A decoded frame: `image` uint8 (H, W, C), on screen from `time` for `duration` (seconds)."""
 
-    Raises InputError, naming the file, where it is missing, not a video, or holds fewer than nine tenths of the frames
-    its header states; and where PyAV is not installed.
+    time: float
+    duration: float
+    image: np.ndarray
+
+
+def frames_of(path, size=None, short_side=None, channels=3) -> Iterator[Frame]:
+    """The frames of the first video stream of a file, one by one, at the times the file gives them.
+
+    Args:
+        path: of the file, in whatever FFmpeg decodes. Turned as its header says (phones), 8 bits.
+        size: height and width that frames are brought to, None: as they are.
+        short_side: length that the shorter side is brought to, proportions kept; not with `size`.
+        channels: 3 (RGB) or 1 (grey).
+
+    Raises: InputError, naming the file, where it is missing, not a video, not decodable to its end, or ends before nine
+    tenths of the frames (or seconds) its header states; where times do not rise; and where PyAV is not installed.
     """
+    av = _av()
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} must be a video file. Received: no such file")
+    found, first, last = 0, 0.0, 0.0
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise InputError(f"{path} holds no video. Received: streams {[s.type for s in container.streams]}")
+            stream = container.streams.video[0]
+            length = float(container.duration / av.time_base) if container.duration else 0.0
+            step = float(1 / stream.average_rate) if stream.average_rate else 0.0
+            for time, decoded in _in_order(container.decode(stream), step):
+                if found and time <= last:
+                    raise InputError(f"Times of frames must rise. Received: {path}: {time} s after {last} s")
+                duration = float(decoded.duration * decoded.time_base) if decoded.duration else step
+                yield Frame(time, duration, _image(decoded, size, short_side, channels))
+                found, first, last = found + 1, first if found else time, time
+    except InputError:
+        raise
+    except (av.error.FFmpegError, ValueError, OSError) as error:
+        raise InputError(f"{path} is not a whole video. Received: {type(error).__name__}: {error}") from error
+    if not found:
+        raise InputError(f"{path} holds no frame. Received: an empty video")
+    if found < WHOLE * stream.frames:
+        raise InputError(f"{path} breaks off: its header says {stream.frames} frames. Received: {found} of them")
+    if not stream.frames and last + step - first < WHOLE * length - step:
+        raise InputError(f"{path} breaks off: its header says {length:.2f} s. Received: {last + step - first:.2f} s")
+
+
+def _in_order(frames, step):
+    """`(seconds, frame)`. Frames are decoded in the order they are shown; their times are sorted among neighbours.
+
+    AVI holds no times: those made up for it belong, where frames were coded out of order, to the frames around.
+    """
+    waiting: collections.deque = collections.deque()
+    times: list[float] = []
+    last = -step
+    for frame in chain(frames, [None] * REORDERED):
+        if frame is not None:
+            last = frame.time if frame.time is not None else last + step
+            heapq.heappush(times, last)
+            waiting.append(frame)
+        if waiting and (frame is None or len(waiting) > REORDERED):
+            yield heapq.heappop(times), waiting.popleft()
+
+
+def _av():
     try:
         import av
     except ImportError as error:
         raise InputError('Decoding needs PyAV: pip install "keras_st[video]". Received: no module av') from error
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} must be a video file. Received: no such file")
-    height, width = size or (None, None)
-    frames, stated = [], 0
-    try:
-        with av.open(str(path)) as container:
-            stated = container.streams.video[0].frames  # as its header says; 0 where it does not
-            for frame in container.decode(video=0):
-                frames.append(frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA"))
-    except (av.error.FFmpegError, IndexError, ValueError) as error:
-        raise InputError(f"{path} is not a whole video. Received: {type(error).__name__}: {error}") from error
-    if not frames:
-        raise InputError(f"{path} holds no frame. Received: an empty video")
-    if len(frames) < WHOLE * stated:
-        raise InputError(f"{path} breaks off: its header says {stated} frames. Received: {len(frames)} of them")
-    return np.stack(frames)
+    return av
+
+
+def _image(decoded, size, short_side, channels):
+    turns = QUARTER_TURNS.get(round(decoded.rotation) % 360, 0)
+    height, width = (decoded.width, decoded.height) if turns % 2 else (decoded.height, decoded.width)
+    height, width = size or scaled_size(height, width, short_side)
+    stored = (width, height) if turns % 2 else (height, width)  # before it is turned
+    image = decoded.to_ndarray(format=FORMATS[channels], height=stored[0], width=stored[1], interpolation="AREA")
+    image = image.reshape(*stored, channels)
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def scaled_size(height, width, short_side):
+    """Height and width when the shorter of them is brought to `short_side`; as they are where that is None."""
+    if short_side is None:
+        return height, width
+    factor = short_side / min(height, width)
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def on_screen(frames: Iterable[Frame], offsets: Iterable[float], start=0.0) -> Iterator[tuple[float, np.ndarray]]:
+    """`(time, image)`: the frame that is on screen at each of several times, until the last one ends.
+
+    The times are those of the rising `offsets` (seconds) after `start`, or after the first frame where that is later.
+    """
+    offsets, shown, time = iter(offsets), None, math.inf
+    for frame in frames:
+        if shown is None:
+            start = max(start, frame.time)
+            time = start + next(offsets, math.inf)
+        while shown is not None and time < frame.time - TOLERANCE:
+            yield time, shown.image
+            time = start + next(offsets, math.inf)
+        if time == math.inf:
+            return
+        shown = frame
+    while shown is not None and time < shown.time + shown.duration - TOLERANCE:
+        yield time, shown.image
+        time = start + next(offsets, math.inf)
+
+
+def decode(path, size=None, channels=3, fps=None):
+    """All frames uint8 (T, H, W, C) of a video file (`frames_of`), or with `fps` those on screen every 1/fps seconds."""
+    frames = frames_of(path, size, channels=channels)
+    if fps is None:
+        return np.stack([frame.image for frame in frames])
+    return np.stack([image for _, image in on_screen(frames, (n / fps for n in count()))])
 
 
 def in_memory(videos, labels, ids, *, shuffle, epoch, seed):

@@ -29,7 +29,7 @@ def test_one_random_clip_of_every_video():
     task = ClassifyTask(clip_frames=4, frame_stride=2)
     starts = set()
     for seed in range(30):
-        ((inputs, targets),) = training_clips(numbered(), SPEC, task, 8, seed).as_numpy_iterator()
+        ((inputs, targets),) = training_clips(numbered(), (SPEC,), task, 8, seed).as_numpy_iterator()
         assert inputs["video"].shape == (3, 4, 6, 8, 1) and inputs["video"].dtype == np.float32
         np.testing.assert_array_equal(targets["logits"], [0, 1, 2])
         numbers = frame_numbers(inputs["video"])
@@ -37,14 +37,14 @@ def test_one_random_clip_of_every_video():
         np.testing.assert_array_equal(numbers[1], [0, 2, 1, 0])  # three frames: it starts over
         starts.add(numbers[0, 0])
     assert starts <= set(range(14)) and len(starts) > 8
-    again = [next(training_clips(numbered(), SPEC, task, 8, s).as_numpy_iterator())[0]["video"] for s in (4, 4, 9)]
+    again = [next(training_clips(numbered(), (SPEC,), task, 8, s).as_numpy_iterator())[0]["video"] for s in (4, 4, 9)]
     np.testing.assert_array_equal(again[0], again[1])
     assert np.abs(again[0] - again[2]).max() > 0
 
 
 def test_views_are_clips_times_crops_and_nothing_is_random():
     task = ClassifyTask(clip_frames=3, crop=(4, 5), test_clips=2, test_crops=5, placement="ends")
-    batches = [list(view_batches(numbered(), SPEC, task, 2).as_numpy_iterator()) for _ in range(2)]
+    batches = [list(view_batches(numbered(), (SPEC,), task, 2).as_numpy_iterator()) for _ in range(2)]
     (inputs, targets), (last, _) = batches[0]
     assert inputs["video"].shape == (2, 10, 3, 4, 5, 1) and last["video"].shape[0] == 1
     np.testing.assert_array_equal(inputs["video"], batches[1][0][0]["video"])
@@ -59,14 +59,14 @@ def test_augmentation_is_the_same_for_all_frames_of_a_clip():
     clips = in_memory([video], [0], ["v"], shuffle=False, epoch=0, seed=0)
     task, seen = ClassifyTask(clip_frames=4, crop=(4, 5), flip=True), set()
     for seed in range(12):
-        ((inputs, _),) = training_clips(clips, SPEC, task, 1, seed).as_numpy_iterator()
+        ((inputs, _),) = training_clips(clips, (SPEC,), task, 1, seed).as_numpy_iterator()
         assert np.ptp(inputs["video"][0], axis=0).max() == 0
         seen.add(inputs["video"][0, 0].tobytes())
     assert len(seen) > 5
     seen = set()
     for seed in range(12):
         task = ClassifyTask(clip_frames=4, flip=True)
-        ((inputs, _),) = training_clips(clips, SPEC, task, 1, seed).as_numpy_iterator()
+        ((inputs, _),) = training_clips(clips, (SPEC,), task, 1, seed).as_numpy_iterator()
         seen.add(inputs["video"].tobytes())
     assert len(seen) == 2
 
@@ -78,7 +78,7 @@ def test_every_epoch_has_an_order_of_its_own():
 
 def test_frames_are_resized_before_they_are_cut():
     task = ClassifyTask(clip_frames=2, resize=(12, 16), crop=(10, 16))
-    ((inputs, _),) = training_clips(numbered([5]), SPEC, task, 1, 0).as_numpy_iterator()
+    ((inputs, _),) = training_clips(numbered([5]), (SPEC,), task, 1, 0).as_numpy_iterator()
     assert inputs["video"].shape == (1, 2, 10, 16, 1)
 
 
@@ -92,7 +92,7 @@ def test_frames_are_resized_before_they_are_cut():
 )
 def test_data_that_does_not_fit_is_named(dataset, task, word):
     with pytest.raises(InputError, match=f"Received: .*{word}|Received: .*video"):
-        check_elements(dataset(), ClassifyTask(**task))
+        check_elements(dataset(), (SPEC,), ClassifyTask(**task))
 
 
 def test_frames_of_several_sizes_need_one():
@@ -106,8 +106,8 @@ def test_frames_of_several_sizes_need_one():
         element_spec = spec
 
     with pytest.raises(InputError, match="several sizes"):
-        check_elements(Unknown, ClassifyTask())
-    check_elements(Unknown, ClassifyTask(resize=(4, 4)))
+        check_elements(Unknown, (SPEC,), ClassifyTask())
+    check_elements(Unknown, (SPEC,), ClassifyTask(resize=(4, 4)))
 
 
 @pytest.mark.parametrize(

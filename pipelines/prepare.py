@@ -1,0 +1,421 @@
+"""Turns videos into shards, with optical flow if asked: decoded once, then read by training as often as it likes.
+
+    python -m pipelines.prepare INPUT --out DIR                     a folder of class folders, a list file, one video
+    python -m pipelines.prepare UCF101 --dataset=ucf101 --fold=1 --size=[128,171] --flow=tvl1 --out DIR
+    python -m pipelines.prepare INPUT --fps=1 --flow=tvl1 --flow_fps=15 --max_frames=300 --out DIR
+    python -m pipelines.prepare INPUT --dataset=ucf101 --help       every option, its type and its default
+
+Videos that cannot be read are skipped, counted, named in DIR/dataset_info.json with the reason. Every shard is written
+aside and renamed when whole; a run that was killed goes on where it stopped when its command is given again, and ends
+with the same bytes.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import inspect
+import json
+import math
+import os
+import pathlib
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from itertools import chain, count, islice, pairwise, takewhile
+from typing import Literal
+
+from jsonargparse import ArgumentParser
+
+from keras_st import cli
+
+with cli.quiet_import():
+    import keras
+    import numpy as np
+
+from keras_st.specs import InputError
+from pipelines import engines, records
+from pipelines.build import LISTINGS
+from pipelines.flow import flow_between
+from pipelines.listing import Listing, Video
+from pipelines.schema import RecordSpec, flow_spec, video_spec
+from pipelines.videos import TOLERANCE, frames_of, on_screen
+
+VIDEOS_A_SHARD = 32
+LIST_SUFFIXES = (".txt", ".csv", ".tsv", ".list")
+
+
+@dataclasses.dataclass(frozen=True)
+class Preparation:
+    """How a video becomes a record.
+
+    Args:
+        size: height and width that frames are brought to; proportions are not kept.
+        short_side: length that the shorter side is brought to, in proportion; not with `size`.
+        channels: 3 (RGB) or 1 (grey).
+        fps: frames a second: at every 1/fps the frame that is then on screen. None: every frame of the file.
+        max_frames: frames of a video that are kept, from its beginning.
+        encoding: of frames: "jpeg" (small), "png" (exact, slow to read), "raw" (exact, large, quick to read).
+        quality: of JPEG, 1 to 100.
+        flow: optical flow from every kept frame to the next, computed at the size that is stored, by OpenCV.
+        flow_fps: flow to the frame 1/flow_fps s later instead of the next kept one; needs `fps`, not above flow_fps.
+        flow_bound: largest component of flow that is stored, in px/frame; what lies beyond is cut to it.
+    """
+
+    size: tuple[int, int] | None = None
+    short_side: int | None = None
+    channels: Literal[1, 3] = 3
+    fps: float | None = None
+    max_frames: int | None = None
+    encoding: Literal["jpeg", "png", "raw"] = "jpeg"
+    quality: int = 95
+    flow: Literal["none", "tvl1", "dis", "farneback"] = "none"
+    flow_fps: float | None = None
+    flow_bound: float = 20.0
+
+    def __post_init__(self):
+        for name in ("size", "short_side", "fps", "max_frames", "flow_fps", "flow_bound"):
+            value = getattr(self, name)
+            if value is not None and not min(value if isinstance(value, tuple) else (value,)) > 0:
+                raise InputError(f"`{name}` must be positive. Received: {name}={value}")
+        if self.size and self.short_side:
+            raise InputError(f"Give `size` or `short_side`. Received: {self.size} and {self.short_side}")
+        if self.flow_fps and (self.flow == "none" or not self.fps or self.flow_fps < self.fps):
+            raise InputError(
+                "`flow_fps` needs `flow`, and `fps` not above it. "
+                f"Received: flow_fps={self.flow_fps}, flow={self.flow}, fps={self.fps}"
+            )
+
+    def spec(self, listing: Listing) -> RecordSpec:
+        """What the records of the listing's videos hold."""
+        shape = (*(self.size or (None, None)), self.channels)
+        unit = f"px in 1/{self.flow_fps:g} s" if self.flow_fps else "px/frame"
+        classes = listing.classes if listing.label_kind else None
+        label = {None: None, "one": (), "many": (len(classes or ()),), "frames": (None, len(classes or ()))}
+        return RecordSpec(
+            video=video_spec(shape, self.encoding, self.fps),
+            flow=None if self.flow == "none" else flow_spec(shape, self.flow_bound, self.encoding, unit, self.fps),
+            label_shape=label[listing.label_kind],
+            classes=classes,
+            timed=True,
+            quality=self.quality,
+        )
+
+
+# One video
+
+
+def steps_of(video: Video, how: Preparation, spec: RecordSpec) -> Iterator[dict]:
+    """The steps of a video's record: `video`, `time`, and `flow` and `label` where `spec` has them."""
+    field = None
+    for time, image, following in islice(kept_frames(video, how), how.max_frames):
+        step = {"video": image, "time": time}
+        if spec.flow is not None:
+            if following is not None:
+                field = flow_between(image, following, how.flow)
+            step["flow"] = np.zeros((*image.shape[:2], 2), np.float32) if field is None else field
+        if spec.label_is_of_frames:
+            step["label"] = many_hot({c for start, end, c in video.intervals or () if start <= time < end}, spec)
+        yield step
+
+
+def many_hot(labels, spec):
+    """(K,) of 1 for the given classes and 0 for the others."""
+    return np.isin(np.arange(len(spec.classes or ())), list(labels)).astype(np.int64)
+
+
+def kept_frames(video: Video, how: Preparation):
+    """`(time, image, image that flow leads to, or None)` of every frame that is kept."""
+    start, end = video.span or (0.0, math.inf)
+    frames = frames_of(video.path, how.size, how.short_side, how.channels)
+    if how.fps is None:
+        images: Iterator = ((frame.time, frame.image) for frame in frames if frame.time >= start - TOLERANCE)
+    else:
+        images = on_screen(frames, offsets_of(how.fps, how.flow_fps), start)
+    images = takewhile(lambda image: image[0] < end - TOLERANCE, images)
+    if how.flow_fps:  # they come in twos, a kept one and the one that flow leads to
+        for time, image in images:
+            yield time, image, next(images, (None, None))[1]
+    else:
+        for (time, image), (_, following) in pairwise(chain(images, [(None, None)])):
+            yield time, image, following
+
+
+def offsets_of(fps, flow_fps):
+    """0, 1/fps, 2/fps, ... in seconds, each followed by itself + 1/flow_fps where that is given."""
+    for n in count():
+        yield n / fps
+        if flow_fps:
+            yield n / fps + 1 / flow_fps
+
+
+# One shard
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """What one shard is made of: all that a worker needs, on this machine or another one."""
+
+    folder: str
+    name: str
+    videos: tuple[Video, ...]
+    how: Preparation
+    spec: RecordSpec
+    stop: bool
+
+    @property
+    def told(self):
+        """Where what became of it is written."""
+        return pathlib.Path(self.folder, records.PLAN, self.name + ".json")
+
+    @property
+    def is_done(self):
+        """Whether it was told, and is there if it holds a video."""
+        if not self.told.is_file():
+            return False
+        return not json.loads(self.told.read_text())["shard"] or pathlib.Path(self.folder, self.name).is_file()
+
+
+def write_shard(shard: Shard):
+    """Writes a shard: its videos one after the other, each whole or not at all. Returns what became of it."""
+    aside = pathlib.Path(shard.folder, records.PLAN, f"{shard.name}.{os.getpid()}")
+    writer = records.ShardWriter(aside, shard.spec)
+    skipped = []
+    for video in shard.videos:
+        try:
+            label = video.label
+            encoded = many_hot(label, shard.spec) if isinstance(label, tuple) else label
+            writer.write(steps_of(video, shard.how, shard.spec), video.id.encode(), encoded)
+        except records.WriteError:
+            raise
+        except InputError as error:
+            if shard.stop:
+                raise
+            skipped.append({"id": video.id, "split": split_of(shard.name), "reason": str(error)})
+    info = writer.close()
+    result = {"name": shard.name, "shard": info if info["clips"] else None, "skipped": skipped}
+    result["frame_sizes"] = sorted(writer.sizes)
+    records.write_json(shard.told, result)
+    if info["clips"]:
+        with records.told_of(shard.folder):
+            os.replace(aside, pathlib.Path(shard.folder, shard.name))
+    else:
+        aside.unlink()
+    return result
+
+
+def split_of(name):
+    """The split in the name of a shard."""
+    return name.rsplit("-", 3)[0]
+
+
+# The whole
+
+
+def prepare(
+    listing: Listing, out, how: Preparation, *, shards=None, workers=None, stop=False, engine="local", address=None
+):
+    """Writes the shards of a listing to the folder `out`; returns its `dataset_info.json`.
+
+    Args:
+        listing: the videos of every split.
+        out: folder; other splits of the same form may be in it.
+        how: what is kept of a video.
+        shards: files a split; None: one for every 32 videos.
+        workers: processes at once; None: as many as there are cores (on Ray: as the cluster has).
+        stop: stop at the first video that cannot be read, instead of skipping it.
+        engine: "local" (processes on this machine) or "ray" (a Ray cluster whose nodes share `out` and the videos).
+        address: of the Ray cluster.
+    """
+    out = pathlib.Path(out)
+    plan = plan_shards(listing, out, how, shards, stop)
+    open_plan(plan, out, how)
+    left = [shard for shard in plan if not shard.is_done]
+    progress = Progress(sum(len(shard.videos) for shard in plan))
+    for shard in plan:
+        if shard not in left:
+            progress.add(shard, json.loads(shard.told.read_text()))
+    for shard, result in engines.run(write_shard, left, engine, workers, address):
+        progress.add(shard, result)
+    return finish(plan, out, how)
+
+
+def plan_shards(listing, out, how, shards, stop):
+    """Every split's videos over its shards: in an order without meaning, of nearly equal sizes of files."""
+    plan = []
+    for split, videos in listing.splits.items():
+        if not videos:
+            continue
+        number = min(len(videos), shards or math.ceil(len(videos) / VIDEOS_A_SHARD))
+        parts, sizes = [[] for _ in range(number)], [0] * number
+        for video in sorted(videos, key=lambda video: hashlib.sha256(video.id.encode()).digest()):
+            n = min(range(number), key=lambda n: (sizes[n], n))
+            parts[n].append(video)
+            sizes[n] += _size(video)
+        spec = how.spec(listing)
+        names = records.shard_names(split, number)
+        plan += [Shard(str(out), name, tuple(part), how, spec, stop) for name, part in zip(names, parts)]
+    return plan
+
+
+def _size(video):
+    """Bytes of a video's file (of its part, in proportion to nothing better: the seconds), 1 where it is missing."""
+    if video.span is not None:
+        return max(1, round(1e6 * (video.span[1] - video.span[0])))
+    try:
+        return max(1, os.path.getsize(video.path))
+    except OSError:
+        return 1
+
+
+def open_plan(plan, out, how):
+    """Makes the folder of what is under way; refuses one that was begun with other videos or options."""
+    path = out / records.PLAN / "plan.json"
+    wanted = {"how": dataclasses.asdict(how), "shards": {shard.name: [v.id for v in shard.videos] for shard in plan}}
+    wanted = json.loads(json.dumps(wanted))
+    if path.is_file():
+        known = json.loads(path.read_text())
+        other = [name for name in wanted if known.get(name) != wanted[name]]
+        if other:
+            raise InputError(
+                f"{out} was begun with other {'options' if 'how' in other else 'videos'}; give the same, or another "
+                f"--out. Received: {changed(known['how'], wanted['how']) or 'other videos or numbers of shards'}"
+            )
+        for left in path.parent.glob("*.tfrecord.*"):
+            if left.suffix != ".json":  # what a worker was writing when it was killed
+                left.unlink()
+        return
+    records.check_free(out, sorted({split_of(shard.name) for shard in plan}))
+    with records.told_of(out):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    records.write_json(path, wanted)
+
+
+def changed(known, wanted):
+    """Options that are not the same, in words."""
+    return ", ".join(
+        f"{name}={wanted[name]} (was {known.get(name)})" for name in wanted if wanted[name] != known.get(name)
+    )
+
+
+def finish(plan, out, how):
+    """`features.json` and `dataset_info.json` of what was written; takes away the plan."""
+    results = [json.loads(shard.told.read_text()) for shard in plan]
+    skipped = sorted(
+        (entry for r in results for entry in r["skipped"]), key=lambda entry: (entry["split"], entry["id"])
+    )
+    written = {r["name"]: r["shard"] for r in results if r["shard"]}
+    if written and not is_told(out, written):
+        spec, sizes = plan[0].spec, {tuple(size) for r in results for size in r["frame_sizes"]}
+        spec = resized(spec, sizes.pop()) if len(sizes) == 1 else spec
+        made = {**dataclasses.asdict(how), "environment": cli.environment()}
+        records.write_info(out, spec, written, skipped, made)
+    shutil.rmtree(out / records.PLAN)
+    empty = {split_of(shard.name) for shard in plan} - {split_of(name) for name in written}
+    if empty:
+        reason = skipped[0]["reason"]
+        raise InputError(f"No video of {', '.join(sorted(empty))} could be read: {reason} ({len(skipped)} skipped)")
+    return records.read_info(out)
+
+
+def is_told(out, written):
+    """Whether `dataset_info.json` has these shards already: killed just before the plan was taken away."""
+    if not (out / "dataset_info.json").is_file():
+        return False
+    return written.keys() <= records.read_info(out)["shards"].keys()
+
+
+def resized(spec, shape):
+    """A `RecordSpec` whose frames all are (H, W, C)."""
+    features = {
+        name: dataclasses.replace(feature, shape=(None, *shape[:2], feature.shape[-1]))
+        for name, feature in spec.features.items()
+    }
+    return dataclasses.replace(spec, **features)
+
+
+class Progress:
+    """Videos done and skipped: a bar on a terminal, lines elsewhere."""
+
+    def __init__(self, total):
+        self.total, self.done, self.skipped = total, 0, 0
+        self.bar = keras.utils.Progbar(total, unit_name="video") if sys.stdout.isatty() else None
+
+    def add(self, shard, result):
+        self.done, self.skipped = self.done + len(shard.videos), self.skipped + len(result["skipped"])
+        if self.bar:
+            self.bar.update(self.done, [("skipped", len(result["skipped"]))])
+        else:
+            print(f"{self.done}/{self.total} videos, {self.skipped} skipped ({shard.name})", flush=True)
+
+
+# Command line
+
+
+def main(argv):
+    options, how, listing = parse(argv)
+    info = prepare(
+        listing,
+        options.out,
+        how,
+        shards=options.shards,
+        workers=options.workers,
+        stop=options.on_error == "stop",
+        engine=options.engine,
+        address=options.address,
+    )
+    print(summary(info, options.out))
+
+
+def parse(argv):
+    """`(options, Preparation, Listing)` of a command line; the listing's function types its own options."""
+    argv = [re.sub("^--[a-z-]+", lambda word: "--" + word[0][2:].replace("-", "_"), word) for word in argv]
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--dataset")
+    given, rest = first.parse_known_args(argv)
+    name = given.dataset or kind_of(next((word for word in rest if not word.startswith("-")), None))
+    if name not in LISTINGS:
+        raise InputError.unknown("data set", name, LISTINGS)
+    parser = ArgumentParser(prog="python -m pipelines.prepare", description=described(name), exit_on_error=False)
+    parser.add_argument("input", help="Folder, list file or video; of a data set, its folder.")
+    parser.add_argument("--out", required=True, help="Folder of the shards.")
+    parser.add_argument("--dataset", default=name, help="What reads the input; its own options are below.")
+    parser.add_argument("--shards", type=int | None, help=f"Files a split; null: one for {VIDEOS_A_SHARD} videos.")
+    parser.add_argument("--workers", type=int | None, help="Processes at once; null: one for every core.")
+    parser.add_argument("--on_error", default="skip", choices=("skip", "stop"), help="At a video that is not readable.")
+    parser.add_argument("--engine", default="local", choices=engines.ENGINES, help="Processes here, or a Ray cluster.")
+    parser.add_argument("--address", type=str | None, help="Of the Ray cluster (auto: the one of this machine).")
+    parser.add_class_arguments(Preparation)
+    taken = list(inspect.signature(LISTINGS[name]).parameters)
+    parser.add_function_arguments(LISTINGS[name], skip={taken[0]}, fail_untyped=True)
+    parsed = cli.parse(parser, argv)
+    how = Preparation(**{field.name: parsed[field.name] for field in dataclasses.fields(Preparation)})
+    return parsed, how, LISTINGS[name](parsed.input, **{option: parsed[option] for option in taken[1:]})
+
+
+def described(name):
+    return f"Turns videos into shards ({name}). Inputs: {', '.join(sorted(LISTINGS))}."
+
+
+def kind_of(path):
+    """The listing that reads an input, by what it looks like."""
+    if path is None or not os.path.exists(path):
+        raise InputError(f"INPUT must be a folder, a list file or a video. Received: {path}")
+    if os.path.isdir(path):
+        return "folder"
+    return "list_file" if pathlib.Path(path).suffix.lower() in LIST_SUFFIXES else "one_video"
+
+
+def summary(info, out):
+    """What a folder of shards holds, in a few lines."""
+    lines = []
+    for split in sorted({split_of(name) for name in info["shards"]}):
+        shards = [shard for name, shard in info["shards"].items() if split_of(name) == split]
+        clips, frames, size = (sum(shard[name] for shard in shards) for name in ("clips", "frames", "bytes"))
+        lines.append(f"{split}: {clips} videos, {frames} frames, {size / 2**20:.1f} MiB in {len(shards)} shards")
+    lines += [f"skipped: {entry['reason']}" for entry in info["skipped"]]
+    return "\n".join([*lines, f"shards: {out}"])
+
+
+if __name__ == "__main__":
+    cli.run(main)
