@@ -2,9 +2,10 @@
 PYTHON ?= python3.11
 BIN = .venv/bin
 BACKENDS = .venv-backends/bin
-PYTEST = -m pytest -n 2
+IO = .venv-io/bin
+PYTEST = -m pytest -n 2 --dist=worksteal  # long tests come last in their files
 
-.PHONY: help demo test test-backends lint bench bench-e3d bench-p3d ablation
+.PHONY: help demo test test-backends test-io lint bench bench-e3d bench-p3d ablation
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /: /'
@@ -18,6 +19,9 @@ test: .venv/ready  ## every test, TensorFlow backend
 test-backends: .venv-backends/ready  ## layers and models on the JAX and PyTorch backends
 	KERAS_BACKEND=jax JAX_ENABLE_X64=1 $(BACKENDS)/python $(PYTEST) tests/conformance tests/keras_st/layers tests/keras_st/models tests/keras_st/ops
 	KERAS_BACKEND=torch $(BACKENDS)/python $(PYTEST) tests/conformance tests/keras_st/layers tests/keras_st/models tests/keras_st/ops
+
+test-io: .venv-io/ready  ## S3 and HDF5 through tensorflow-io, on the last TensorFlow that loads it
+	$(IO)/python -m pytest tests/io
 
 BACKEND ?= tensorflow
 bench: .venv-backends/ready  ## ConvLSTM2D beside Keras's and a PyTorch cell: time, memory (BACKEND=tensorflow|jax|torch)
@@ -54,4 +58,9 @@ TORCH ?= torch==2.13.0
 	$(PYTHON) -m venv .venv-backends
 	$(BACKENDS)/python -m pip install --quiet "$(TORCH)"
 	$(BACKENDS)/python -m pip install --quiet --editable ".[test,jax,torch]"
+	touch $@
+
+.venv-io/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-io
+	$(IO)/python -m pip install --quiet --editable ".[test-io]"
 	touch $@

@@ -234,13 +234,14 @@ def score_classes(model, out, views=()):
     recipe = recipe_beside(model, **dict(views))
     task, parts, frames = recipe.task, [], {}
     for inputs, targets in views_of(recipe, model.feature, "test"):
-        logits, averaged = score_views(model, inputs["video"].numpy(), task.average)
+        views = inputs[task.stream].numpy()
+        logits, averaged = score_views(model, views, task.average)
         labels, names = targets["logits"].numpy(), [name.decode() for name in inputs["id"].numpy()]
         parts.append((labels, averaged, names, (logits.argmax(-1) == labels[:, None]).mean(axis=1)))
-        for label, guess, name, video in zip(labels, averaged.argmax(-1), names, inputs["video"].numpy()):
+        for label, guess, name, video in zip(labels, averaged.argmax(-1), names, views):
             pair = (model.classes[label], model.classes[guess])
             if label != guess and len(frames.setdefault(pair, [])) < class_report.EXAMPLES:
-                frames[pair].append((name, video[0]))
+                frames[pair].append((name, viewable(video[0], model.feature)))
     labels, scores, names, views_right = (np.concatenate(part) for part in zip(*parts))
     result = {
         "system": recipe.system,
@@ -316,11 +317,19 @@ def classify_input(model, path, out, views):
         (folder / "probabilities.json").write_text(json.dumps(table, indent=1) + "\n")
         lines = ["| class | probability |", "|---|---|", *(f"| {name} | {p:.3f} |" for name, p in table.items())]
         (folder / "probabilities.md").write_text("\n".join(lines) + "\n")
-        viz.examples([(os.path.basename(path), shown)]).savefig(folder / "frames.png")
+        viz.examples([(os.path.basename(path), viewable(shown, model.feature))]).savefig(folder / "frames.png")
         title = f"{os.path.basename(path)}: {model.classes[order[0]]}"
         write_report(folder, title, [("Frames", "frames.png")], folder / "probabilities.md")
     print((out / "probabilities.md").read_text())
     return out
+
+
+def viewable(frames, feature):
+    """What is drawn of a clip of values 0..1: of flow its colours."""
+    if feature.name != "flow":
+        return frames
+    low, high = feature.value_range
+    return viz.flow_to_color(low + (high - low) * frames, largest=high)
 
 
 def read_input(path, data, feature):
@@ -332,6 +341,10 @@ def read_input(path, data, feature):
 
     if pathlib.Path(path).suffix == ".npy":
         return read_clip(path)
+    if feature.name == "flow":
+        raise InputError(
+            f"This model sees optical flow, as a .npy file (T, H, W, 2) in {feature.unit}. Received: {path}"
+        )
     size = None if None in feature.shape[1:3] else feature.shape[1:3]
     channels = 1 if feature.dtype == "uint8" and feature.shape[-1] == 1 else 3
     return decode(path, size, channels, feature.fps)[:: data.get("frame_step", 1)]
@@ -396,7 +409,7 @@ def extract(model, options):
         raise InputError(str(error)) from error
     parts = {name: [] for name in (*options.extract, "labels", "ids")}
     for inputs, targets in views_of(recipe, model.feature, split):
-        for video in inputs["video"].numpy():
+        for video in inputs[recipe.task.stream].numpy():
             clips = [taps(video[n : n + AT_ONCE], training=False) for n in range(0, len(video), AT_ONCE)]
             for name in options.extract:
                 values = np.concatenate([np.asarray(clip[name]) for clip in clips])

@@ -108,7 +108,7 @@ def parse(argv):
         given = str(pathlib.Path(run, "recipe.yaml"))
         argv.append(f"--config={given}")
     config = read_config(given) if given else {}
-    base, parser = make_parser(system, _option(argv, "--data.name"), config)
+    base, parser = make_parser(system, _option(argv, "--data.name"), config, _option(argv, "--data.root"))
     parsed = cli.parse(parser, argv)
     return make_recipe(base, parser, parsed), parsed
 
@@ -128,7 +128,7 @@ def make_recipe(base, parser, parsed):
     return dataclasses.replace(base, task=made.task, data=data, model=vars(parsed.model), training=made.training)
 
 
-def make_parser(system, dataset, config):
+def make_parser(system, dataset, config, root=None):
     """`(recipe, parser)` of a system on a data set; the functions and dataclasses that take options type them."""
     system = system or config.get("system", DEFAULT_SYSTEM)
     dataset = dataset or config.get("data", {}).get("name", recipe_of(system).data["name"])
@@ -153,7 +153,17 @@ def make_parser(system, dataset, config):
     defaults = {"data": own, "task": dataclasses.asdict(base.task), "model": base.model}
     defaults["training"] = dataclasses.asdict(base.training)
     parser.set_defaults(dict(_flatten(defaults)))
+    if "classes" in base.model and (names := known_classes(dataset, root)):
+        parser.set_defaults({"model.classes": len(names)})
     return base, parser
+
+
+def known_classes(dataset, root):
+    """Names of a data set's classes, None where it has none, or is not there (which is told when it is opened)."""
+    try:
+        return class_names(dataset, root=root or "")
+    except InputError:
+        return None
 
 
 def describe(system):
@@ -195,17 +205,21 @@ def examine(recipe: Recipe):
     """`(feature, steps in an epoch)`; every split is opened, so that bad data fails before anything is written."""
     clips = {split: dataset_of(recipe, split) for split in ("train", "validation", "test")}
     steps = math.ceil(int(clips["train"].cardinality()) / recipe.training.batch_size)
+    feature = feature_of(recipe, "train")
     for split, dataset in clips.items() if is_classifier(recipe) else ():
         check_labels(dataset, split, recipe.model["classes"])
         if isinstance(recipe.task, ClassifyTask):
-            check_elements(dataset, (feature_of(recipe, split),), recipe.task)
+            check_elements(dataset, (feature,), recipe.task)
     doubled = getattr(recipe.training, "reverse_input", False)
-    return feature_of(recipe, "train"), steps * (2 if doubled else 1)
+    return feature, steps * (2 if doubled else 1)
 
 
 def feature_of(recipe: Recipe, split):
     """`FeatureSpec` of the clips of the recipe's data set."""
-    return feature_spec(dataset_of(recipe, split), **{**recipe.data, "num_frames": frames_of(recipe.task)})
+    stream = getattr(recipe.task, "stream", "video")
+    return feature_spec(
+        dataset_of(recipe, split), **{**recipe.data, "num_frames": frames_of(recipe.task)}, stream=stream
+    )
 
 
 def frames_of(task):
@@ -240,7 +254,7 @@ def build_model(recipe: Recipe, feature):
         recipe, shape = dataclasses.replace(recipe, task=task), task.clip_shape
     try:
         model = recipe.build()
-        model.build({"video": (None, *shape)})
+        model.build({feature.name: (None, *shape)})
     except ValueError as error:
         raise InputError(str(error)) from error
     if classifies:
@@ -302,7 +316,7 @@ def told_of(recipe: Recipe):
     if not isinstance(recipe.task, ClassifyTask):
         return {"horizon_frames": recipe.task.horizon_frames}
     count = recipe.model["classes"]
-    names = class_names(recipe.data["name"])
+    names = class_names(**recipe.data)
     return {"classes": list(names) if names and len(names) == count else [str(n) for n in range(count)]}
 
 

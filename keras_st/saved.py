@@ -196,7 +196,7 @@ def _from_keras(file):
     feature = feature or dataclasses.replace(VIDEO, shape=(None, None, None, model.channels))
 
     def run(clips, *horizon):
-        outputs = model({"video": clips}, **({"horizon_frames": horizon[0]} if horizon else {}))
+        outputs = model({feature.name: clips}, **({"horizon_frames": horizon[0]} if horizon else {}))
         return {name: np.asarray(keras.ops.convert_to_numpy(x)) for name, x in outputs.items()}
 
     if isinstance(model, keras_st.models.ClipClassifier):

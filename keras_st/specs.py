@@ -76,11 +76,12 @@ class ClassifyTask:
         resize: height and width that frames are brought to, None: as they are.
         crop: height and width cut out of them (training: at random, test: the centre), None: all.
         flip: training mirrors half of the clips left to right. Not where left and right are classes.
-        channels: of the frames; None: those of the data set (and 3 without one).
+        channels: of the frames; None: those of the data set (without one 3, of flow 2).
         test_clips: clips of a video at test, spread evenly.
         test_crops: 1 (the centre), 5 (corners and centre) or 10 (those and their mirror images).
         placement: of the test clips, "centre" (of equal segments) or "ends" (first and last clip touch the ends).
         average: what is averaged over views, "probabilities" or "logits".
+        stream: what a model sees, "video" or the optical "flow" stored beside it.
     """
 
     clip_frames: int = 16
@@ -93,10 +94,11 @@ class ClassifyTask:
     test_crops: Literal[1, 5, 10] = 1
     placement: Literal["centre", "ends"] = "centre"
     average: Literal["probabilities", "logits"] = "probabilities"
+    stream: Literal["video", "flow"] = "video"
 
     def __post_init__(self):
         _at_least(self, 1, "clip_frames", "frame_stride", "test_clips")
-        _one_of_its_own(self, "test_crops", "placement", "average")
+        _one_of_its_own(self, "test_crops", "placement", "average", "stream")
         for name in ("resize", "crop", "channels"):
             value = getattr(self, name)
             if value is not None and min(value if isinstance(value, tuple) else (value,)) < 1:
@@ -112,7 +114,8 @@ class ClassifyTask:
     @property
     def clip_shape(self):
         """(T, H, W, C) of the clips that training and test make, None where the data set decides."""
-        return (self.clip_frames, *(self.crop or self.resize or (None, None)), self.channels or 3)
+        channels = self.channels or (2 if self.stream == "flow" else 3)
+        return (self.clip_frames, *(self.crop or self.resize or (None, None)), channels)
 
 
 @dataclass(frozen=True)

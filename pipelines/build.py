@@ -9,41 +9,69 @@ import tensorflow as tf
 
 from keras_st.specs import VIDEO, FeatureSpec, InputError
 from pipelines import records
+from pipelines.datasets import array as array_module
 from pipelines.datasets import crowd_flow as crowd_flow_module
 from pipelines.datasets import moving_shapes as moving_shapes_module
 from pipelines.datasets import thermal as thermal_module
 from pipelines.datasets import ut_interaction as ut_interaction_module
+from pipelines.datasets.activitynet import activitynet_listing
+from pipelines.datasets.array import array
+from pipelines.datasets.aslan import aslan_listing
 from pipelines.datasets.copy_task import copy_task
 from pipelines.datasets.crowd_flow import crowd_flow
 from pipelines.datasets.folder import folder_listing
-from pipelines.datasets.kth import kth
+from pipelines.datasets.hdf5 import hdf5
+from pipelines.datasets.hmdb51 import hmdb51_listing
+from pipelines.datasets.kth import kth, kth_listing
+from pipelines.datasets.list_file import list_file_listing
 from pipelines.datasets.moving_mnist import moving_mnist
 from pipelines.datasets.moving_shapes import left_right, moving_shapes
+from pipelines.datasets.multithumos import multithumos_listing
+from pipelines.datasets.scenes import scenes_listing
+from pipelines.datasets.sports1m import sports1m_listing
+from pipelines.datasets.tfds import tfds
 from pipelines.datasets.thermal import thermal
-from pipelines.datasets.ut_interaction import ut_interaction
+from pipelines.datasets.ucf101 import ucf101_listing
+from pipelines.datasets.ut_interaction import ut_interaction, ut_interaction_listing
+from pipelines.datasets.weizmann import weizmann_listing
 from pipelines.listing import Listing, one_video
 
 # name -> function(split, *, epoch, **options) -> tf.data.Dataset of dicts (design: element contract)
 DATASETS: dict[str, Callable[..., tf.data.Dataset]] = {
+    "array": array,
     "copy_task": copy_task,
     "crowd_flow": crowd_flow,
+    "hdf5": hdf5,
     "kth": kth,
     "left_right": left_right,
     "moving_mnist": moving_mnist,
     "moving_shapes": moving_shapes,
     "records": records.read_dataset,
+    "tfds": tfds,
     "thermal": thermal,
     "ut_interaction": ut_interaction,
 }
 
 # name -> function(root, **options) -> Listing: the videos `pipelines.prepare` makes shards of
 LISTINGS: dict[str, Callable[..., Listing]] = {
+    "activitynet": activitynet_listing,
+    "aslan": aslan_listing,
     "folder": folder_listing,
+    "hmdb51": hmdb51_listing,
+    "kth": kth_listing,
+    "list_file": list_file_listing,
+    "multithumos": multithumos_listing,
     "one_video": one_video,
+    "scenes": scenes_listing,
+    "sports1m": sports1m_listing,
+    "ucf101": ucf101_listing,
+    "ut_interaction": ut_interaction_listing,
+    "weizmann": weizmann_listing,
 }
 
 # name -> function(**options) -> FeatureSpec of `video`, where its dtype does not tell the range
 FEATURES: dict[str, Callable[..., FeatureSpec]] = {
+    "array": array_module.feature,
     "crowd_flow": crowd_flow_module.feature,
     "kth": records.feature,
     "records": records.feature,
@@ -58,9 +86,14 @@ CLASSES: dict[str, tuple[str, ...]] = {
 }
 
 
-def class_names(name: str) -> tuple[str, ...] | None:
-    """Names of the classes of a data set in the order of its labels, None where it has none of its own."""
-    return CLASSES.get(name)
+def class_names(name: str, root: str = "", **_) -> tuple[str, ...] | None:
+    """Names of the classes of a data set in the order of its labels, None where it has none of its own.
+
+    Shards hold the names of theirs, so those take the folder `root`.
+    """
+    if name not in ("records", "kth"):
+        return CLASSES.get(name)
+    return records.read_spec(_with_root({"root": root})["root"]).classes
 
 
 def list_datasets() -> list[str]:
@@ -96,14 +129,16 @@ def _with_root(options):
     return {**options, "root": root}
 
 
-def feature_spec(dataset: tf.data.Dataset, name: str | None = None, **options) -> FeatureSpec:
-    """The spec of `video` in the elements of a data set; uint8 video spans 0..255, float video 0..1.
+def feature_spec(dataset: tf.data.Dataset, name: str | None = None, stream="video", **options) -> FeatureSpec:
+    """The spec of `video` (or of another `stream`) in the elements of a data set; uint8 spans 0..255, float 0..1.
 
     With the `name` and `options` it was made with, what that data set knows better (its unit and largest value).
     """
+    if stream not in dataset.element_spec:
+        raise InputError(f"This data set holds {', '.join(sorted(dataset.element_spec))}. Received: stream={stream!r}")
     if name in FEATURES:
-        return FEATURES[name](**_with_root(options))
-    video = dataset.element_spec["video"]
+        return FEATURES[name](**_with_root(options), stream=stream)
+    video = dataset.element_spec[stream]
     value_range = (0.0, 255.0) if video.dtype == tf.uint8 else (0.0, 1.0)
     shape = tuple(video.shape.as_list())
     return dataclasses.replace(VIDEO, dtype=video.dtype.name, shape=shape, value_range=value_range)

@@ -70,7 +70,7 @@ def views_of_element(element, spec: FeatureSpec, task: ClassifyTask):
 
 def first_view(inputs, targets):
     """A batch of `view_batches` with the first view of every video alone, as a model takes it."""
-    return {"video": inputs["video"][:, 0]}, targets
+    return {name: views[:, 0] for name, views in inputs.items() if name != "id"}, targets
 
 
 def _frames(element, spec, places, task):

@@ -3,6 +3,7 @@
 import concurrent.futures
 import multiprocessing
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 
 from keras_st.specs import InputError
@@ -62,9 +63,12 @@ def on_ray(function, items, workers, address):
         import ray
     except ImportError as error:
         raise InputError('engine=ray needs Ray: pip install "keras_st[cluster]". Received: no module ray') from error
+    host, _, port = address.rpartition(":")
     try:
+        if port.isdigit():  # Ray itself would try for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address=address, log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"There must be a Ray cluster at {address}. Received: {str(error).splitlines()[0]}") from error
     try:
         task = ray.remote(num_cpus=1)(function)

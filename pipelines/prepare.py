@@ -189,9 +189,10 @@ def write_shard(shard: Shard):
         except records.WriteError:
             raise
         except InputError as error:
+            reason = str(error) if video.path in str(error) else f"{video.path}: {error}"
             if shard.stop:
-                raise
-            skipped.append({"id": video.id, "split": split_of(shard.name), "reason": str(error)})
+                raise InputError(reason) from error
+            skipped.append({"id": video.id, "split": split_of(shard.name), "reason": reason})
     info = writer.close()
     result = {"name": shard.name, "shard": info if info["clips"] else None, "skipped": skipped}
     result["frame_sizes"] = sorted(writer.sizes)
@@ -237,7 +238,7 @@ def prepare(
             progress.add(shard, json.loads(shard.told.read_text()))
     for shard, result in engines.run(write_shard, left, engine, workers, address):
         progress.add(shard, result)
-    return finish(plan, out, how)
+    return finish(plan, out, how, listing.ignored)
 
 
 def plan_shards(listing, out, how, shards, stop):
@@ -298,7 +299,7 @@ def changed(known, wanted):
     )
 
 
-def finish(plan, out, how):
+def finish(plan, out, how, ignored=()):
     """`features.json` and `dataset_info.json` of what was written; takes away the plan."""
     results = [json.loads(shard.told.read_text()) for shard in plan]
     skipped = sorted(
@@ -308,7 +309,7 @@ def finish(plan, out, how):
     if written and not is_told(out, written):
         spec, sizes = plan[0].spec, {tuple(size) for r in results for size in r["frame_sizes"]}
         spec = resized(spec, sizes.pop()) if len(sizes) == 1 else spec
-        made = {**dataclasses.asdict(how), "environment": cli.environment()}
+        made = {**dataclasses.asdict(how), "ignored": list(ignored), "environment": cli.environment()}
         records.write_info(out, spec, written, skipped, made)
     shutil.rmtree(out / records.PLAN)
     empty = {split_of(shard.name) for shard in plan} - {split_of(name) for name in written}
@@ -414,6 +415,7 @@ def summary(info, out):
         clips, frames, size = (sum(shard[name] for shard in shards) for name in ("clips", "frames", "bytes"))
         lines.append(f"{split}: {clips} videos, {frames} frames, {size / 2**20:.1f} MiB in {len(shards)} shards")
     lines += [f"skipped: {entry['reason']}" for entry in info["skipped"]]
+    lines += [f"ignored: {what}" for what in info["made"][-1]["ignored"]]
     return "\n".join([*lines, f"shards: {out}"])
 
 

@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from keras_st import cli
 from keras_st.specs import FeatureSpec, InputError
+from pipelines import remote
 from pipelines.schema import ENCODINGS, RecordSpec, decode_clip, encode_clip, parse_clip, spec_of, steps_of
 
 SHUFFLED_BYTES = 2**28  # of records in memory at once, still encoded
@@ -175,13 +176,14 @@ def write_json(path, content):
 def read_spec(root) -> RecordSpec:
     """What the records of a folder of shards hold; InputError for a folder that has none, or of another schema."""
     try:
+        remote.prepare_path(root)
         stored = json.loads(_text(root, "features.json"))
         if stored["schema"] is None:
             raise ValueError("no schema")
         return RecordSpec.from_dict(stored)
     except InputError as error:
         raise InputError(f"{root}: {error}") from error
-    except (OSError, tf.errors.OpError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, RuntimeError, tf.errors.OpError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{root} must hold features.json and dataset_info.json. Received: {_reason(error)}") from error
 
 
@@ -273,7 +275,7 @@ def read_dataset(
     Raises: InputError: a folder, split, shard or file that is missing, damaged, cut short or of another schema; clips
     that are too short. With `verify=False` damage raises `tf.errors.DataLossError` while reading.
     """
-    if not root or not tf.io.gfile.isdir(root):
+    if not root or not (remote.is_remote(root) or tf.io.gfile.isdir(root)):  # object stores have no folders
         raise InputError(f"`root` must be the folder of the shards. Received: root={root!r}")
     if not 0 <= process < processes:
         raise InputError(
@@ -316,12 +318,9 @@ def read_dataset(
     return clips.apply(tf.data.experimental.assert_cardinality(count))
 
 
-def feature(name: str = "video", *, root: str = "", **_) -> FeatureSpec:
+def feature(*, root: str = "", stream: str = "video", **_) -> FeatureSpec:
     """The spec of the `video` or `flow` of a folder of shards."""
-    spec = read_spec(root)
-    if name not in spec.features:
-        raise InputError(f"{root} holds {', '.join(spec.features)}. Received: {name}")
-    return spec.features[name]
+    return read_spec(root).features[stream]
 
 
 def main(argv):

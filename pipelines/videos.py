@@ -136,7 +136,7 @@ def on_screen(frames: Iterable[Frame], offsets: Iterable[float], start=0.0) -> I
 
 
 def decode(path, size=None, channels=3, fps=None):
-    """All frames uint8 (T, H, W, C) of a video file (`frames_of`), or with `fps` those on screen every 1/fps seconds."""
+    """Frames uint8 (T, H, W, C) of a video file (`frames_of`): all, or with `fps` those on screen every 1/fps s."""
     frames = frames_of(path, size, channels=channels)
     if fps is None:
         return np.stack([frame.image for frame in frames])

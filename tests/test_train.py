@@ -421,7 +421,8 @@ def test_a_classifier_is_trained_scored_and_served(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "word, message", [("--data.name=moving_mnist", "with labels, such as left_right"), ("--model.classes=3", r"0..2.*Received: \d")]
+    "word, message",
+    [("--data.name=moving_mnist", "with labels, such as left_right"), ("--model.classes=3", r"0..2.*Received: \d")],
 )
 def test_a_classifier_needs_labels_of_its_classes(word, message):
     recipe, _ = train.parse(["e3d_lstm_classifier", word, "--data.frame_size=16"])

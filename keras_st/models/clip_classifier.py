@@ -12,12 +12,12 @@ from keras_st.layers.recurrent.base import check_positive
 class ClipClassifier(ConfigFromArguments, keras.Model):
     """Recognises what happens in a clip.
 
-        video -> preprocessing -> backbone -> aggregator -> dropout -> dense = logits
+        video or flow -> preprocessing -> backbone -> aggregator -> dropout -> dense = logits
 
     What comes out of the aggregator is one vector a clip (B, C), or one a frame (B, T, C): then every frame is scored
     and the scores averaged (`keras_st.layers.ScoreAverage`).
 
-    Inputs (dict): `video` float (B, T, H, W, C), values 0..1.
+    Inputs (dict): `video`, or what `stream` names, float (B, T, H, W, C), values 0..1.
 
     Returns (dict): `logits` float32 (B, classes); their softmax are the probabilities.
 
@@ -28,6 +28,7 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
         aggregator: layer or None. Features -> (B, C) or (B, T, C).
         dropout: float in [0, 1). Before the dense layer.
         average: "probabilities" or "logits", of frames that are scored one by one.
+        stream: name of the input.
 
     Raises: ValueError: values outside the above; a clip with another number of channels.
     """
@@ -40,6 +41,7 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
         aggregator=None,
         dropout=0.0,
         average="probabilities",
+        stream="video",
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -52,13 +54,11 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
         if classes is None and (dropout or aggregator is not None):
             raise ValueError("Without `classes` the backbone is the whole network. Received: classes=None and a head")
         self.backbone, self.classes, self.preprocessing, self.aggregator = backbone, classes, preprocessing, aggregator
-        self.dropout, self.average = dropout, average
+        self.dropout, self.average, self.stream = dropout, average, stream
         if classes is not None:
             self.dropout_layer = layers.Dropout(dropout, dtype=self.dtype_policy)
             self.head = layers.Dense(classes, dtype=self.dtype_policy, name="logits")
         self.score_average = ScoreAverage(average, dtype=self.dtype_policy)
-
-    input_names = frozenset({"video"})
 
     @property
     def clip_shape(self):
@@ -71,7 +71,7 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
         return self.classes or self.backbone.output_shape[-1]
 
     def build(self, input_shape):
-        shape = tuple(input_shape["video"])
+        shape = tuple(input_shape[self.stream])
         self.channels = shape[-1]
         for layer in (self.preprocessing, self.backbone, self.aggregator):
             if layer is not None:
@@ -82,9 +82,10 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
             self.head.build(shape)
 
     def call(self, inputs, training=None):
-        if inputs["video"].shape[-1] != self.channels:
-            raise ValueError(f"Clips have {self.channels} channels. Received: shape={tuple(inputs['video'].shape)}")
-        x = self.features(inputs["video"], training)
+        clips = inputs[self.stream]
+        if clips.shape[-1] != self.channels:
+            raise ValueError(f"Clips have {self.channels} channels. Received: shape={tuple(clips.shape)}")
+        x = self.features(clips, training)
         if self.aggregator is not None:
             x = self.aggregator(x)
         if self.classes is not None:
@@ -93,13 +94,13 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
             x = self.score_average(x)
         return {"logits": ops.cast(x, "float32")}
 
-    def features(self, video, training=None):
+    def features(self, clips, training=None):
         """What the backbone gives for frames of values 0..1."""
-        x = video if self.preprocessing is None else self.preprocessing(video)
+        x = clips if self.preprocessing is None else self.preprocessing(clips)
         return self.backbone(x, training=training)
 
     def taps(self, names):
-        """A model of `video` that returns the outputs of layers of the backbone, by name; also "prob".
+        """A model of clips that returns the outputs of layers of the backbone, by name; also "prob".
 
         Raises: ValueError: a name the backbone does not have.
         """
@@ -107,19 +108,19 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
         unknown = [name for name in names if name not in (*known, "prob")]
         if unknown:
             raise ValueError(f"Taps must be layers of the backbone or prob: {known}. Received: {unknown[0]}")
-        video = keras.Input(self.clip_shape, name="video")
-        x = video if self.preprocessing is None else self.preprocessing(video)
+        clips = keras.Input(self.clip_shape, name=self.stream)
+        x = clips if self.preprocessing is None else self.preprocessing(clips)
         inner = [name for name in names if name in known and name != "prob"]
         outputs = {}
         if inner:
             inside = keras.Model(self.backbone.inputs, {n: self.backbone.get_layer(n).output for n in inner})
             outputs.update(inside(x))
         if "prob" in names:
-            outputs["prob"] = ops.softmax(self({"video": video})["logits"])
-        return keras.Model(video, outputs)
+            outputs["prob"] = ops.softmax(self({self.stream: clips})["logits"])
+        return keras.Model(clips, outputs)
 
     def compute_output_shape(self, input_shape):
-        return {"logits": (input_shape["video"][0], self.num_classes)}
+        return {"logits": (input_shape[self.stream][0], self.num_classes)}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

@@ -25,10 +25,11 @@ def description(recipe: Recipe, feature=None):
         shape = (task.context_frames, height, width, channels)
     try:
         model = dataclasses.replace(recipe, task=task).build()
-        model.build({"video": (None, *shape)})
+        stream = getattr(task, "stream", "video")
+        model.build({stream: (None, *shape)})
     except ValueError as error:
         raise InputError(str(error)) from error
-    count = multiply_adds(lambda video: model({"video": video}), (1, *shape))
+    count = multiply_adds(lambda clips: model({stream: clips}), (1, *shape))
     trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
     known = f"{count / 1e9:.2f} G" if count is not None else "not counted (a loop over time, or another backend)"
     rows = {

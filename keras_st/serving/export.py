@@ -74,11 +74,9 @@ def _write_saved_model(model, folder, feature: FeatureSpec, task):
     forecasts = "horizon_frames" in task
     shape = (None, None, None, None, feature.shape[-1]) if forecasts else (None, *model.clip_shape)
 
-    def serving_float(video):
-        if forecasts:
-            outputs = model({"video": video}, horizon_frames=task["horizon_frames"], training=False)
-        else:
-            outputs = model({"video": video}, training=False)
+    def serving_float(clips):
+        options = {"horizon_frames": task["horizon_frames"]} if forecasts else {}
+        outputs = model({feature.name: clips}, **options, training=False)
         served = {}
         if forecasts:
             frames = outputs["frames"]
@@ -88,14 +86,14 @@ def _write_saved_model(model, folder, feature: FeatureSpec, task):
             served |= {"logits": outputs["logits"], "probabilities": tf.nn.softmax(outputs["logits"])}
         return served
 
-    def serving_default(video):
-        return serving_float((tf.cast(video, tf.float32) - low) / (high - low))
+    def serving_default(clips):
+        return serving_float((tf.cast(clips, tf.float32) - low) / (high - low))
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint("serving_default", serving_default, [tf.TensorSpec(shape, feature.dtype, name="video")])
+    archive.add_endpoint("serving_default", serving_default, [tf.TensorSpec(shape, feature.dtype, name=feature.name)])
     if feature.dtype == "uint8":
-        archive.add_endpoint("serving_float", serving_float, [tf.TensorSpec(shape, "float32", name="video")])
+        archive.add_endpoint("serving_float", serving_float, [tf.TensorSpec(shape, "float32", name=feature.name)])
     archive.write_out(folder, verbose=False)
 
 

@@ -31,7 +31,8 @@ def forecaster(folder, feature):
 def classifier(folder, feature):
     """`(run, clip_shape)` of a served classifier: `run(clips)` takes float32 (B, T, H, W, C) in 0..1."""
     signature, unit, _ = _signature(folder, feature, "classes")
-    clip_shape = tuple(signature.structured_input_signature[1]["video"].shape[1:])
+    (served,) = signature.structured_input_signature[1].values()
+    clip_shape = tuple(served.shape[1:])
     return _caller(folder, signature, unit, f"(T, H, W, C) must fit {clip_shape}"), clip_shape
 
 
@@ -52,10 +53,11 @@ def _signature(folder, feature, key):
 
 def _caller(folder, signature, unit, expected):
     low, high = unit
+    (name,) = signature.structured_input_signature[1]  # "video" or "flow"
 
     def call(clips):
         try:
-            return {k: v.numpy() for k, v in signature(video=tf.constant(low + (high - low) * clips)).items()}
+            return {k: v.numpy() for k, v in signature(**{name: tf.constant(low + (high - low) * clips)}).items()}
         except tf.errors.InvalidArgumentError as error:
             raise ValueError(
                 f"{folder} cannot take clips of this size: {expected}. Received: shape={clips.shape}"

@@ -15,6 +15,11 @@ PROTOCOLS = {
         {"frame_stride": 4, "crop": (56, 56), "flip": True, "test_clips": 5},
         {"epochs": 60, "batch_size": 8, "learning_rate": 1e-3},
     ),
+    "records": (
+        6,
+        {"frame_stride": 2, "flip": True, "test_clips": 5},
+        {"epochs": 60, "batch_size": 8, "learning_rate": 1e-3},
+    ),
     "thermal": (10, {"flip": True, "test_clips": 3}, {"epochs": 60, "batch_size": 8}),
 }
 Source = Literal["centred", "keras_resnet", "p3d_rgb", "p3d_flow"]
@@ -69,7 +74,7 @@ def build_p3d(
         weights=weights,
         width=width,
     )
-    return clip_classifier(backbone, classes, preprocessing=pixels, dropout=dropout)
+    return clip_classifier(backbone, classes, preprocessing=pixels, dropout=dropout, stream=task.stream)
 
 
 def build_frame_resnet(
@@ -110,7 +115,7 @@ def build_frame_resnet(
         weights=weights,
         width=width,
     )
-    return clip_classifier(backbone, classes, preprocessing=pixels, dropout=dropout)
+    return clip_classifier(backbone, classes, preprocessing=pixels, dropout=dropout, stream=task.stream)
 
 
 def build_c3d(

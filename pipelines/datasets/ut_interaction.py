@@ -14,6 +14,7 @@ import re
 import tensorflow as tf
 
 from keras_st.specs import InputError
+from pipelines.listing import Listing, Video, check_range
 from pipelines.videos import decode, in_memory
 
 CLASSES = ("handshake", "hug", "kick", "point", "punch", "push")
@@ -82,6 +83,30 @@ def list_videos(root):
             )
         files.append((path.parent.name, int(found[1]), path.name, int(found[2]), int(found[3])))
     return [(f"{part}/{name}", sequence, label) for part, _, name, sequence, label in sorted(files)]
+
+
+def ut_interaction_listing(root: str, *, leave_out: int = 0) -> Listing:
+    """The videos of UT-Interaction.
+
+    Args:
+        root: folder that holds set1 and set2.
+        leave_out: 0: the split of this module. 1 to 20: that sequence is the test and the nine others of its set are
+            for training, as in publications; there is no validation split then.
+
+    Raises:
+        InputError: a folder without videos; a name that is not of the form above.
+    """
+    check_range("leave_out", leave_out, 0, 20)
+    sequences = {split: SEQUENCES[split] for split in ("train", "validation", "test")}
+    if leave_out:
+        of_set = range(1, 11) if leave_out <= 10 else range(11, 21)
+        sequences = {"train": tuple(n for n in of_set if n != leave_out), "test": (leave_out,)}
+    files = list_videos(root)
+    splits = {
+        split: [Video(str(pathlib.Path(root, name)), name, label) for name, number, label in files if number in numbers]
+        for split, numbers in sequences.items()
+    }
+    return Listing(splits, CLASSES)
 
 
 @functools.lru_cache(maxsize=1000)
