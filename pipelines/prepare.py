@@ -192,7 +192,7 @@ def write_shard(shard: Shard):
             reason = str(error) if video.path in str(error) else f"{video.path}: {error}"
             if shard.stop:
                 raise InputError(reason) from error
-            skipped.append({"id": video.id, "split": split_of(shard.name), "reason": reason})
+            skipped.append({"id": video.id, "split": records.split_of(shard.name), "reason": reason})
     info = writer.close()
     result = {"name": shard.name, "shard": info if info["clips"] else None, "skipped": skipped}
     result["frame_sizes"] = sorted(writer.sizes)
@@ -203,11 +203,6 @@ def write_shard(shard: Shard):
     else:
         aside.unlink()
     return result
-
-
-def split_of(name):
-    """The split in the name of a shard."""
-    return name.rsplit("-", 3)[0]
 
 
 # The whole
@@ -286,7 +281,7 @@ def open_plan(plan, out, how):
             if left.suffix != ".json":  # what a worker was writing when it was killed
                 left.unlink()
         return
-    records.check_free(out, sorted({split_of(shard.name) for shard in plan}))
+    records.check_free(out, sorted({records.split_of(shard.name) for shard in plan}))
     with records.told_of(out):
         path.parent.mkdir(parents=True, exist_ok=True)
     records.write_json(path, wanted)
@@ -312,7 +307,7 @@ def finish(plan, out, how, ignored=()):
         made = {**dataclasses.asdict(how), "ignored": list(ignored), "environment": cli.environment()}
         records.write_info(out, spec, written, skipped, made)
     shutil.rmtree(out / records.PLAN)
-    empty = {split_of(shard.name) for shard in plan} - {split_of(name) for name in written}
+    empty = {records.split_of(shard.name) for shard in plan} - {records.split_of(name) for name in written}
     if empty:
         reason = skipped[0]["reason"]
         raise InputError(f"No video of {', '.join(sorted(empty))} could be read: {reason} ({len(skipped)} skipped)")
@@ -409,11 +404,9 @@ def kind_of(path):
 
 def summary(info, out):
     """What a folder of shards holds, in a few lines."""
-    lines = []
-    for split in sorted({split_of(name) for name in info["shards"]}):
-        shards = [shard for name, shard in info["shards"].items() if split_of(name) == split]
-        clips, frames, size = (sum(shard[name] for shard in shards) for name in ("clips", "frames", "bytes"))
-        lines.append(f"{split}: {clips} videos, {frames} frames, {size / 2**20:.1f} MiB in {len(shards)} shards")
+    shards = info["shards"].items()
+    splits = records.splits_of(info)
+    lines = [records.counted(split, {n: s for n, s in shards if records.is_shard(n, split)}) for split in splits]
     lines += [f"skipped: {entry['reason']}" for entry in info["skipped"]]
     lines += [f"ignored: {what}" for what in info["made"][-1]["ignored"]]
     return "\n".join([*lines, f"shards: {out}"])

@@ -139,6 +139,30 @@ def check_free(folder, splits):
             )
 
 
+def split_of(name):
+    """The split in the name of a shard."""
+    return name.rsplit("-", 3)[0]
+
+
+def splits_of(info):
+    """Names of the splits in a `dataset_info.json`."""
+    return sorted({split_of(name) for name in info["shards"]})
+
+
+def counted(split, shards):
+    """How much the shards of a split hold, in a line; `shards`: name -> what is stated."""
+    clips, frames, size = (sum(shard[name] for shard in shards.values()) for name in ("clips", "frames", "bytes"))
+    return f"{split}: {clips} videos, {frames} frames, {size / 2**20:.1f} MiB in {len(shards)} shards"
+
+
+def described(spec):
+    """What records hold, in a line."""
+    words = [f"{f.name} {f.dtype} {f.shape} in {f.unit}, stored as {f.encoding}" for f in spec.features.values()]
+    labels = {None: "no labels", 0: "a class a video", 1: "classes of videos", 2: "classes of frames"}
+    rank = None if spec.label_shape is None else len(spec.label_shape)
+    return "; ".join([*words, labels[rank]])
+
+
 def brief(spec):
     """A `RecordSpec` in a line."""
     words = {name: feature.shape[1:] for name, feature in spec.features.items()}
