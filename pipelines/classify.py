@@ -74,15 +74,14 @@ def first_view(inputs, targets):
 
 
 def _frames(element, spec, places, task):
-    """The frames at `places`, decoded if they are stored encoded, float32, resized as the task asks."""
+    """The frames at `places`, decoded if they are stored encoded, resized as the task asks."""
     frames = decode_frames(tf.gather(element[spec.name], places), spec, element.get("size"))
-    frames = tf.cast(frames, tf.float32)
     return transforms.resize(frames, task.resize, spec.name == "flow") if task.resize else frames
 
 
 def _scaled(frames, spec):
     low, high = spec.value_range or (0.0, 1.0)
-    return (frames - low) / (high - low)
+    return (tf.cast(frames, tf.float32) - low) / (high - low)  # last: bytes are cut and mirrored sooner than floats
 
 
 def check_elements(dataset, specs, task: ClassifyTask):

@@ -38,6 +38,7 @@ from pipelines import engines, records
 from pipelines.build import LISTINGS
 from pipelines.flow import flow_between
 from pipelines.listing import Listing, Video
+from pipelines.remote import check_local
 from pipelines.schema import RecordSpec, flow_spec, video_spec
 from pipelines.videos import TOLERANCE, frames_of, on_screen
 
@@ -223,6 +224,7 @@ def prepare(
         engine: "local" (processes on this machine) or "ray" (a Ray cluster whose nodes share `out` and the videos).
         address: of the Ray cluster.
     """
+    check_local(out)
     out = pathlib.Path(out)
     plan = plan_shards(listing, out, how, shards, stop)
     open_plan(plan, out, how)

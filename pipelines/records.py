@@ -92,6 +92,7 @@ def write_shards(clips, folder, split, num_shards=1, encoding="png", flow_bound=
 
     Every shard is written aside and renamed when whole. Refuses a split that is already there.
     """
+    remote.check_local(folder)
     folder = pathlib.Path(folder)
     if num_shards < 1:
         raise InputError(f"`num_shards` must be at least 1. Received: num_shards={num_shards}")

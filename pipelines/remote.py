@@ -34,20 +34,24 @@ def is_remote(path):
     return "://" in str(path)
 
 
-def prepare_path(path):
-    """Makes a path readable by `tf.io.gfile` and `tf.data`: loads its file system where TensorFlow has none for it.
+def check_local(path):
+    """Raises InputError for a path of another file system: shards are written here and uploaded as they are."""
+    if is_remote(path):
+        raise InputError(f"Shards are written to a local folder, and uploaded as they are. Received: {path}")
 
-    Raises: InputError: a file system nobody knows; one that tensorflow-io reads, where it is absent or cannot load.
+
+def prepare_path(path):
+    """Makes a path readable by `tf.io.gfile` and `tf.data`: loads tensorflow-io where its scheme is one of `SCHEMES`.
+
+    Raises: InputError: an unknown scheme; tensorflow-io is needed, and absent or unable to load.
     """
     scheme = str(path).split("://", 1)[0] if is_remote(path) else ""
-    known = tf.io.gfile.get_registered_schemes()
-    if scheme in known:
-        return
-    if scheme not in SCHEMES:
+    if scheme in SCHEMES:
+        for name, value in S3_DEFAULTS.items():
+            os.environ.setdefault(name, value)
+        require_tensorflow_io()
+    elif scheme not in (known := tf.io.gfile.get_registered_schemes()):
         raise InputError.unknown("file system", scheme, {*filter(None, known), *SCHEMES})
-    for name, value in S3_DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    require_tensorflow_io()
 
 
 @functools.cache

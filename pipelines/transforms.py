@@ -1,4 +1,4 @@
-"""What happens to frames before a model sees them: functions of float tensors (T, H, W, C), in the graph.
+"""What happens to frames before a model sees them: functions of tensors (T, H, W, C), in the graph.
 
 Flow (T, H, W, 2) in px, u right and v down, follows the geometry: say `is_flow`. Frames and flow given the same seed
 and size are cut and mirrored alike.
@@ -18,7 +18,8 @@ def resize(frames, size, is_flow=False):
 
 def mirror(frames, is_flow=False):
     """Frames mirrored left to right; u changes its sign."""
-    return tf.reverse(frames, [2]) * (tf.constant([-1.0, 1.0]) if is_flow else 1.0)
+    mirrored = tf.reverse(frames, [2])
+    return mirrored * tf.constant([-1.0, 1.0]) if is_flow else mirrored
 
 
 def random_crop(frames, size, seed):

@@ -10,7 +10,8 @@ A file a split, `<root>/<split>.h5` or `.hdf5`, in one of two forms:
 and where videos are labelled `label` (N,) or (N, K), integers. tensorflow-io 0.37.1 aborts the process on arrays of
 more than four axes, so (N, T, H, W, C) is refused here; `pipelines.datasets.array` holds those in memory. It also
 aborts on a file that is missing or damaged: h5py, which Keras brings, opens every file first and reads all but the
-frames. A file of another file system (`pipelines.remote`) is fetched into memory whole.
+frames. It keeps a file open under its path until the process ends: another version needs another path. A file of
+another file system (`pipelines.remote`) is fetched into memory whole.
 """
 
 import contextlib

@@ -54,21 +54,17 @@ def test_its_absence_names_the_extra(install, name, root):
         make_dataset(name, "train", root=root)
 
 
-@pytest.mark.parametrize("core_ops", [DoNotLoad(), types.ModuleType("loads, but brings no file systems")])
-def test_another_tensorflow_is_named(install, monkeypatch, core_ops):
-    install(core_ops)
+@pytest.mark.parametrize("core_ops, schemes", [(DoNotLoad(), remote.SCHEMES), (types.ModuleType("core_ops"), ())])
+def test_another_tensorflow_is_named(install, monkeypatch, core_ops, schemes):
+    install(core_ops, schemes)
     monkeypatch.setattr(tf, "__version__", "2.99.0")
-    for name in ("records", "hdf5"):
-        with pytest.raises(
-            InputError, match="on TensorFlow 2.16: .* Received: TensorFlow 2.99.0, into which it does not"
-        ):
-            make_dataset(name, "train", root="s3://bucket/shards")
+    with pytest.raises(InputError, match="on TensorFlow 2.16: .* Received: TensorFlow 2.99.0, into which it does not"):
+        make_dataset("hdf5", "train", root="folder")
 
 
 def test_where_it_loads_the_users_settings_stay(install, monkeypatch):
     install(types.ModuleType("core_ops"), remote.SCHEMES)
     assert remote.require_tensorflow_io() is sys.modules["tensorflow_io"]
-    monkeypatch.setattr(tf.io.gfile, "get_registered_schemes", lambda: ["", "file"])
     monkeypatch.setenv("S3_REQUEST_TIMEOUT_MSEC", "5")
     remote.prepare_path("s3://bucket/shards")
     assert {name: os.environ[name] for name in remote.S3_DEFAULTS} == {
@@ -103,3 +99,14 @@ sys.exit(7)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (code, "all of it")
+
+
+def test_shards_are_written_here(tmp_path):
+    from pipelines import prepare
+    from pipelines.listing import Listing, Video
+    from pipelines.records import write_shards
+
+    with pytest.raises(InputError, match="local folder.*s3://bucket/x"):
+        write_shards([], "s3://bucket/x", "train")
+    with pytest.raises(InputError, match="local folder.*s3://bucket/x"):
+        prepare.prepare(Listing({"train": [Video("v.mp4", "v")]}), "s3://bucket/x", prepare.Preparation())
