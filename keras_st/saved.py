@@ -231,7 +231,8 @@ def _read_feature(path):
         return None
     try:
         fields = json.loads(path.read_text())["features"][0]
-        return FeatureSpec(**{**fields, "shape": tuple(fields["shape"])})
+        value_range = fields["value_range"] and tuple(fields["value_range"])
+        return FeatureSpec(**{**fields, "shape": tuple(fields["shape"]), "value_range": value_range})
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InputError(f"{path} is not the feature spec train.py wrote. Received: {_first_line(error)}") from error
 

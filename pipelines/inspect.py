@@ -4,7 +4,7 @@
 
 Prints counts by split and class and what was skipped; reads every record, so that every CRC is checked, and compares
 every shard with its SHA-256 in dataset_info.json. Draws `<split>.png`, a contact sheet of evenly spaced frames, and
-`<split>_flow.png` where there is flow, to a new folder (`DIR/pictures/<n>` unless told).
+`<split>_flow.png` and its legend where there is flow, to a new folder (`DIR/pictures/<n>` unless told).
 """
 
 import argparse
@@ -40,6 +40,7 @@ def inspect(root):
         if not damage and spec.label_shape is not None:
             lines.append("  " + ", ".join(f"{name} {n}" for name, n in classes_of(root, split, spec).items()))
     lines += [f"skipped: {entry['split']}: {entry['reason']}" for entry in info["skipped"]]
+    lines += [f"ignored: {what}" for made in info["made"] for what in made["ignored"]]
     return lines, damage
 
 
@@ -64,15 +65,15 @@ def draw(root, split, folder, videos):
     for clip in clips.shard(step, 0).take(videos):
         name, length = clip["id"].numpy().decode(errors="replace"), int(clip["video"].shape[0])
         places = np.unique(np.linspace(0, length - 1, FRAMES).round().astype(int))
-        for feature, rows in ((spec.video, shown), (spec.flow, fields)):
-            if feature is not None:
-                rows.append((name, decode_frames(clip[feature.name].numpy()[places], feature, clip["size"]).numpy()))
+        for rows, feature in zip((shown, fields), spec.features.values()):
+            rows.append((name, decode_frames(clip[feature.name].numpy()[places], feature, clip["size"]).numpy()))
     paths = [folder / f"{split}.png"]
-    viz.examples(shown).savefig(paths[0])
+    viz.examples([(name, frames / 255) for name, frames in shown]).savefig(paths[0])
     if fields:
-        paths.append(folder / f"{split}_flow.png")
+        paths += [folder / f"{split}_flow.png", folder / f"{split}_flow_colors.png"]
         largest = max(float(np.quantile(np.linalg.norm(flow, axis=-1), 0.99)) for _, flow in fields) or 1.0
         viz.examples([(name, viz.flow_to_color(flow, largest)) for name, flow in fields]).savefig(paths[1])
+        viz.flow_wheel(largest).savefig(paths[2])
     return paths
 
 

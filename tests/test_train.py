@@ -272,7 +272,7 @@ def trace(words):
     feature, steps = train.examine(recipe)
     model = train.build_model(recipe, feature)
     train.compile_model(model, recipe.training, steps)
-    model.run_eagerly = isinstance(recipe.task, ClassifyTask)  # a deep net of which two steps are taken
+    model.run_eagerly = True  # two steps are taken: tracing them takes longer
     batches = list(train.training_batches(recipe, feature, 0, steps))
     for batch in batches:
         model.train_on_batch(*batch)
@@ -315,7 +315,18 @@ def test_every_option_has_an_effect(common, base, changed, what, traces, request
 
 
 ELSEWHERE = {  # options that need data of their own: the test that shows their effect
+    "--data.builder": "test_tfds.py",
+    "--data.fractions": "test_array.py",
     "--data.frame_step": "test_ut_interaction.py",
+    "--data.label": "test_tfds.py",
+    "--data.labels": "test_array.py",
+    "--data.test": "test_tfds.py",
+    "--data.time_first": "test_array.py",
+    "--data.train": "test_tfds.py",
+    "--data.validation": "test_tfds.py",
+    "--data.value_range": "test_array.py",
+    "--data.video": "test_tfds.py",
+    "--data.videos": "test_array.py",
     "--data.file": "test_a_field_is_trained_scored_and_served_in_its_own_unit",
     "--data.shuffle": "test_crowd_flow.py, test_records.py",
     "--data.verify": "test_kth.py, test_records.py",
@@ -324,6 +335,7 @@ ELSEWHERE = {  # options that need data of their own: the test that shows their 
     "--task.average": "test_classes.py",
     "--task.channels": "test_classify_batches.py",
     "--task.placement": "test_classes.py",
+    "--task.stream": "test_prepared.py",
     "--task.test_clips": "test_classes.py",
     "--task.test_crops": "test_classes.py",
 }
