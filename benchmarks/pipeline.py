@@ -49,7 +49,7 @@ def decode_with_opencv(path):
 
 def prepare(listing, folder, **how):
     """Frames written to a new folder by one process."""
-    from pipelines.prepare import Preparation
+    from pipelines.preparation import Preparation
     from pipelines.prepare import prepare as write
 
     info = write(listing, folder, Preparation(size=SIZE, **how), workers=1, shards=4)

@@ -28,20 +28,23 @@ FLO_KNOWN = 1e9  # a component beyond it means unknown
 FLO_UNKNOWN = 1e10  # as it is written
 
 
-def _tvl1(cv2):
-    return cv2.optflow.DualTVL1OpticalFlow_create().calc
+# Flow of a grey pair. What computes it is made anew for every pair: DIS starts from what it has seen before.
 
 
-def _dis(cv2):
-    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc
+def _tvl1(cv2, first, second):
+    return cv2.optflow.DualTVL1OpticalFlow_create().calc(first, second, None)
 
 
-def _dis_fast(cv2):
-    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc
+def _dis(cv2, first, second):
+    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(first, second, None)
 
 
-def _farneback(cv2):
-    return lambda first, second, flow: cv2.calcOpticalFlowFarneback(first, second, flow, 0.5, 3, 15, 3, 5, 1.2, 0)
+def _dis_fast(cv2, first, second):
+    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(first, second, None)
+
+
+def _farneback(cv2, first, second):
+    return cv2.calcOpticalFlowFarneback(first, second, None, 0.5, 3, 15, 3, 5, 1.2, 0)
 
 
 # TV-L1 at OpenCV's defaults; DIS at its presets; Farneback at the numbers mmaction2 uses.
@@ -69,10 +72,9 @@ def flow_of(frames, method="tvl1"):
         import cv2
     except ImportError as error:
         raise InputError('Flow needs OpenCV: pip install "keras_st[video]". Received: no module cv2') from error
-    calculate = METHODS[method](cv2)
     grey = frames[..., 0] if frames.shape[-1] == 1 else [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in frames]
     try:
-        fields = [calculate(first, second, None) for first, second in zip(grey, grey[1:])]
+        fields = [METHODS[method](cv2, first, second) for first, second in zip(grey, grey[1:])]
     except cv2.error as error:
         height, width = frames.shape[1:3]
         raise InputError(f"{method!r}: {error.err.strip()}. Received: {height}x{width} pixels") from error

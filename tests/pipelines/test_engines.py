@@ -12,7 +12,7 @@ import pytest
 from keras_st.specs import InputError, Training
 from pipelines import engines, prepare
 from pipelines.listing import Listing, Video
-from pipelines.prepare import Preparation
+from pipelines.preparation import Preparation
 from tests.conftest import ROOT, ramp, write_video
 
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from keras_st.specs import InputError
-from pipelines import make_dataset, prepare, records
+from pipelines import make_dataset, preparation, prepare, records
 from pipelines.listing import Listing, Video
-from pipelines.prepare import Preparation
+from pipelines.preparation import Preparation
 from tests.conftest import ROOT, ramp, write_video
 
 av = pytest.importorskip("av")
@@ -60,7 +60,7 @@ def kept(path, **how):
     """`(times, frames, flow)` of one video."""
     how = Preparation(**how)
     spec = how.spec(listed([path]))
-    steps = list(prepare.steps_of(Video(str(path), "x"), how, spec))
+    steps = list(preparation.steps_of(Video(str(path), "x"), how, spec))
     return [s["time"] for s in steps], [s["video"] for s in steps], [s.get("flow") for s in steps]
 
 

@@ -102,11 +102,11 @@ sys.exit(7)
 
 
 def test_shards_are_written_here(tmp_path):
-    from pipelines import prepare
+    from pipelines import preparation, prepare
     from pipelines.listing import Listing, Video
     from pipelines.records import write_shards
 
     with pytest.raises(InputError, match="local folder.*s3://bucket/x"):
         write_shards([], "s3://bucket/x", "train")
     with pytest.raises(InputError, match="local folder.*s3://bucket/x"):
-        prepare.prepare(Listing({"train": [Video("v.mp4", "v")]}), "s3://bucket/x", prepare.Preparation())
+        prepare.prepare(Listing({"train": [Video("v.mp4", "v")]}), "s3://bucket/x", preparation.Preparation())
