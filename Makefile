@@ -17,8 +17,8 @@ test: .venv/ready  ## every test, TensorFlow backend
 	$(BIN)/python $(PYTEST)
 
 test-backends: .venv-backends/ready  ## layers and models on the JAX and PyTorch backends
-	KERAS_BACKEND=jax JAX_ENABLE_X64=1 $(BACKENDS)/python $(PYTEST) tests/conformance tests/keras_st/layers tests/keras_st/models tests/keras_st/ops
-	KERAS_BACKEND=torch $(BACKENDS)/python $(PYTEST) tests/conformance tests/keras_st/layers tests/keras_st/models tests/keras_st/ops
+	KERAS_BACKEND=jax JAX_ENABLE_X64=1 $(BACKENDS)/python $(PYTEST) tests/conformance tests/keras_st/layers tests/keras_st/models tests/keras_st/ops tests/keras_st/flow
+	KERAS_BACKEND=torch $(BACKENDS)/python $(PYTEST) tests/conformance tests/keras_st/layers tests/keras_st/models tests/keras_st/ops tests/keras_st/flow
 
 test-io: .venv-io/ready  ## S3 and HDF5 through tensorflow-io, on the last TensorFlow that loads it
 	$(IO)/python -m pytest tests/io

@@ -244,7 +244,7 @@ def score_classes(model, out, views=()):
                 frames[pair].append((name, viewable(video[0], model.feature)))
     labels, scores, names, views_right = (np.concatenate(part) for part in zip(*parts))
     result = {
-        "system": recipe.system,
+        "system": recipe.system if task.stream == "video" else f"{recipe.system} ({task.stream})",
         "data": recipe.data,
         "split": "test",
         "videos": len(labels),
@@ -325,11 +325,12 @@ def classify_input(model, path, out, views):
 
 
 def viewable(frames, feature):
-    """What is drawn of a clip of values 0..1: of flow its colours."""
+    """What is drawn of a clip of values 0..1: of flow its colours, full at its longest, at least a pixel."""
     if feature.name != "flow":
         return frames
     low, high = feature.value_range
-    return viz.flow_to_color(low + (high - low) * frames, largest=high)
+    flow = low + (high - low) * frames
+    return viz.flow_to_color(flow, largest=max(1.0, float(np.linalg.norm(flow, axis=-1).max())))
 
 
 def read_input(path, data, feature):

@@ -89,6 +89,14 @@ def test_a_video_of_the_users_is_brought_to_the_size_of_the_shards(shards, runs,
     evaluate.main([str(runs["flow"][0]), "--input", str(tmp_path / "flow.npy"), "--out", str(tmp_path / "flow")])
 
 
+def test_flow_is_drawn_in_its_colours(runs):
+    feature = saved.load(runs["flow"][0]).feature
+    right = np.full((2, 4, 5, 2), (3.0, 0.0))
+    np.testing.assert_allclose(evaluate.viewable((right + 8) / 16, feature), np.broadcast_to((1, 0, 0), (2, 4, 5, 3)))
+    slow = evaluate.viewable((right / 30 + 8) / 16, feature)
+    np.testing.assert_allclose(slow, np.broadcast_to((1, 0.9, 0.9), (2, 4, 5, 3)), atol=1e-6)  # 0.1 px is no motion
+
+
 def test_data_without_flow_is_refused():
     words = [
         "p3d",
