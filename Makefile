@@ -5,7 +5,7 @@ BACKENDS = .venv-backends/bin
 IO = .venv-io/bin
 PYTEST = -m pytest -n 2 --dist=worksteal  # long tests come last in their files
 
-.PHONY: help demo test test-backends test-io lint bench bench-e3d bench-p3d bench-pipeline ablation
+.PHONY: help demo test test-backends test-io lint bench bench-e3d bench-p3d bench-pipeline bench-flow ablation
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /: /'
@@ -17,7 +17,7 @@ test: .venv/ready  ## every test, TensorFlow backend
 	$(BIN)/python $(PYTEST)
 
 test-backends: .venv-backends/ready  ## layers and models on the JAX and PyTorch backends
-	KERAS_BACKEND=jax JAX_ENABLE_X64=1 $(BACKENDS)/python $(PYTEST) tests/conformance tests/keras_st/layers tests/keras_st/models tests/keras_st/ops tests/keras_st/flow
+	KERAS_BACKEND=jax JAX_ENABLE_X64=1 $(BACKENDS)/python $(PYTEST) tests/conformance tests/keras_st/layers tests/keras_st/models tests/keras_st/ops
 	KERAS_BACKEND=torch $(BACKENDS)/python $(PYTEST) tests/conformance tests/keras_st/layers tests/keras_st/models tests/keras_st/ops tests/keras_st/flow
 
 test-io: .venv-io/ready  ## S3 and HDF5 through tensorflow-io, on the last TensorFlow that loads it
@@ -40,6 +40,10 @@ VIDEOS ?= $(KERAS_ST_DATA)/ut_interaction/clips.csv
 bench-pipeline: .venv-backends/ready  ## preparing VIDEOS, reading clips from shards beside OpenCV in a DataLoader
 	$(BACKENDS)/python -m benchmarks.pipeline "$(VIDEOS)" \
 		--out=runs/benchmarks/pipeline_$$(date -u +%Y%m%d-%H%M%S).json
+
+bench-flow: .venv/ready  ## TVL1Flow beside OpenCV's TV-L1, DIS and Farneback on the Middlebury pairs: errors, time
+	$(BIN)/python -m benchmarks.flow --data="$(KERAS_ST_DATA)/optical_flow" \
+		--out=runs/benchmarks/flow_$$(date -u +%Y%m%d-%H%M%S).json
 
 STEPS ?= 200
 SEEDS ?= 0

@@ -306,7 +306,8 @@ def classify_input(model, path, out, views):
     clip = read_input(path, recipe.data, model.feature)
     try:
         shown = model.scale(clip)
-        seen = views_of_clip(shown, recipe.task, dataclasses.replace(model.feature, value_range=None)).numpy()
+        low, high = model.value_range
+        seen = views_of_clip(low + (high - low) * shown, recipe.task, model.feature).numpy()
         _, scores = score_views(model, seen[None], recipe.task.average)
     except (InputError, tf.errors.InvalidArgumentError) as error:
         reason = str(error).splitlines()[0]

@@ -237,7 +237,9 @@ def check_labels(clips, split, classes):
             f"with labels. Received: {sorted(clips.element_spec)}"
         )
     for label in clips.map(lambda clip: clip["label"]).as_numpy_iterator():
-        if label.ndim or not 0 <= label < classes:
+        if label.ndim:
+            raise InputError(f"A classifier needs one label a video. Received: several, shape={label.shape} in {split}")
+        if not 0 <= label < classes:
             raise InputError(
                 f"Labels must lie in 0..{classes - 1} (--model.classes={classes}). Received: {label} in {split}"
             )

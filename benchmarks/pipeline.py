@@ -7,7 +7,7 @@ VIDEOS is what `pipelines.prepare` takes. Preparing: one process, every video to
 the rounds, with decoding alone (PyAV, OpenCV) beside it; flow on the first few videos. Reading: clips of 16 frames at
 random places, cropped to 112x112 at random, in batches of 8 float32, from JPEG shards, from raw shards, and by OpenCV
 (decoding from the start to the last frame that is needed, resizing those that are) in a PyTorch DataLoader with two
-workers that stay alive; four passes over the videos a round, in turn in one process, after a round to warm up.
+workers that stay alive; ten passes over the videos a round, in turn in one process, after a round to warm up.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import time
 from benchmarks.measure import store
 
 SIZE, CROP, FRAMES, BATCH = (128, 171), (112, 112), 16, 8
-PASSES = 4  # over the videos in a round
+PASSES = 10  # over the videos in a round
 FLOWS = ("farneback", "dis", "tvl1")
 
 

@@ -14,6 +14,9 @@ from keras_st.specs import InputError
 
 def run(main, argv=None):
     """Runs `main(argv)`; an `InputError` becomes one line on stderr and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     try:
         main(sys.argv[1:] if argv is None else argv)
     except InputError as error:

@@ -193,10 +193,11 @@ def _from_keras(file):
     folder = file.parent
     feature, recipe = _read_feature(folder / "features.json"), _read_recipe(folder / "recipe.yaml")
     known = feature is not None
-    feature = feature or dataclasses.replace(VIDEO, shape=(None, None, None, model.channels))
+    name = getattr(model, "stream", "video")
+    feature = feature or dataclasses.replace(VIDEO, name=name, shape=(None, None, None, model.channels))
 
     def run(clips, *horizon):
-        outputs = model({feature.name: clips}, **({"horizon_frames": horizon[0]} if horizon else {}))
+        outputs = model({name: clips}, **({"horizon_frames": horizon[0]} if horizon else {}))
         return {name: np.asarray(keras.ops.convert_to_numpy(x)) for name, x in outputs.items()}
 
     if isinstance(model, keras_st.models.ClipClassifier):

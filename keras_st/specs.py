@@ -21,6 +21,10 @@ class InputError(ValueError):
         return cls(f"Unknown {kind}{hint} Known: {', '.join(sorted(known))}. Received: {kind}={name!r}")
 
 
+class MissingExtra(InputError):
+    """A package that an extra installs is not there."""
+
+
 @dataclass(frozen=True)
 class FeatureSpec:
     """One named tensor of a clip.

@@ -130,7 +130,7 @@ def flow_to_color(flow, largest=None):
 
     The colour code of S. Baker et al., "A Database and Evaluation Methodology for Optical Flow", IJCV 92(1), 2011: rest
     is white, motion to the right red, down yellow, left green-blue, up violet. Lengths above `largest` (px; None: the
-    longest there is) are darkened, unknown flow (not finite) is black.
+    longest there is) are darkened, unknown flow (not finite, or beyond 1e9 as in `.flo` files) is black.
     """
     from matplotlib.colors import to_rgb
 
@@ -139,7 +139,7 @@ def flow_to_color(flow, largest=None):
     steps = zip(corners, following, (count for _, count in WHEEL))
     wheel = np.concatenate([a + (b - a) * np.arange(count)[:, None] / count for a, b, count in steps])
     flow = np.asarray(flow, np.float32)
-    known = np.isfinite(flow).all(axis=-1)
+    known = (np.abs(flow) <= 1e9).all(axis=-1)
     flow = np.where(known[..., None], flow, 0)
     length = np.linalg.norm(flow, axis=-1)
     length = length / max(length.max(initial=0) if largest is None else largest, 1e-9)
@@ -164,54 +164,6 @@ def flow_wheel(largest):
     axes.set_xlabel("u (px)", fontsize=6)
     axes.set_ylabel("v (px)", fontsize=6)
     axes.tick_params(labelsize=6)
-    return figure
-
-
-def flow_to_color(flow, largest=None):
-    """Flow (..., H, W, 2) in pixels per frame as uint8 RGB (..., H, W, 3), by Middlebury's wheel.
-
-    The hue says where to (right: red, down: yellow, left: cyan to blue, up: violet), the saturation how far: white is
-    rest, full colour `largest` (by default the largest known length, so that pictures of one video need one value), and
-    what goes further is darker. Unknown flow, NaN or beyond 1e9, is black.
-
-    Reference: S. Baker et al., "A Database and Evaluation Methodology for Optical Flow", IJCV 2011, and its released
-    code: 55 hues, in parts as long as we tell colours apart in them.
-    """
-    flow = np.asarray(flow, np.float64)
-    known = np.all(np.abs(flow) <= 1e9, axis=-1, keepdims=True)
-    u, v = np.moveaxis(np.where(known, flow, 0.0), -1, 0)
-    length = np.hypot(u, v)
-    length = length / (largest or max(length.max(initial=0.0), 1e-9))
-    wheel = _wheel()
-    place = (np.arctan2(-v, -u) / np.pi + 1) / 2 * (len(wheel) - 1)  # 0: to the right; it grows clockwise
-    before = np.floor(place).astype(int)
-    share = (place - before)[..., None]
-    colour = (1 - share) * wheel[before] + share * wheel[(before + 1) % len(wheel)]
-    length = length[..., None]
-    colour = np.where(length <= 1, 1 - length * (1 - colour), 0.75 * colour)
-    return np.where(known, np.floor(255 * colour), 0).astype(np.uint8)
-
-
-def _wheel():
-    """(55, 3): from one corner of the colours to the next a ramp of one channel, the others at 0 or 1."""
-    parts = ((15, (1, 0, 0), (1, 1, 0)), (6, (1, 1, 0), (0, 1, 0)), (4, (0, 1, 0), (0, 1, 1)))
-    parts += ((11, (0, 1, 1), (0, 0, 1)), (13, (0, 0, 1), (1, 0, 1)), (6, (1, 0, 1), (1, 0, 0)))
-    return np.concatenate([np.linspace(a, b, n, endpoint=False) for n, a, b in parts])
-
-
-def flow_wheel(largest=1.0):
-    """The legend of `flow_to_color`: the colour of every displacement up to `largest` pixels per frame."""
-    v, u = np.mgrid[-1:1:201j, -1:1:201j]
-    flow = np.stack([u, v], axis=-1)
-    shown = flow_to_color(flow, 1.0)
-    shown[np.hypot(u, v) > 1] = 255
-    figure = _figure(2.2, 2.2)
-    axes = figure.add_subplot()
-    axes.imshow(shown, extent=(-largest, largest, largest, -largest))
-    axes.set_xlabel("u, to the right (px/frame)", fontsize=7)
-    axes.set_ylabel("v, down (px/frame)", fontsize=7)
-    axes.tick_params(labelsize=6)
-    figure.tight_layout()
     return figure
 
 

@@ -15,7 +15,7 @@ from pipelines.datasets import moving_shapes as moving_shapes_module
 from pipelines.datasets import thermal as thermal_module
 from pipelines.datasets import ut_interaction as ut_interaction_module
 from pipelines.datasets.activitynet import activitynet_listing
-from pipelines.datasets.array import array
+from pipelines.datasets.array import array, array_listing
 from pipelines.datasets.aslan import aslan_listing
 from pipelines.datasets.copy_task import copy_task
 from pipelines.datasets.crowd_flow import crowd_flow
@@ -55,6 +55,7 @@ DATASETS: dict[str, Callable[..., tf.data.Dataset]] = {
 # name -> function(root, **options) -> Listing: the videos `pipelines.prepare` makes shards of
 LISTINGS: dict[str, Callable[..., Listing]] = {
     "activitynet": activitynet_listing,
+    "array": array_listing,
     "aslan": aslan_listing,
     "folder": folder_listing,
     "hmdb51": hmdb51_listing,

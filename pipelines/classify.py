@@ -93,8 +93,8 @@ def check_elements(dataset, specs, task: ClassifyTask):
         _, height, width, channels = known if known.rank == 4 else spec.shape  # of encoded frames only the spec tells
         if None in (height, width) and not (task.resize or task.crop):
             raise InputError("Frames of several sizes need --task.resize or --task.crop. Received: neither")
-        if spec.name == "video" and channels != (task.channels or channels):
-            raise InputError(f"The videos have {channels} channels. Received: task.channels={task.channels}")
+        if channels != (task.channels or channels):
+            raise InputError(f"`{spec.name}` has {channels} channels. Received: task.channels={task.channels}")
         size = task.resize or (height, width)
         if task.crop and None not in size and (task.crop[0] > size[0] or task.crop[1] > size[1]):
             raise InputError(f"A crop must fit into the frames of {size[0]}x{size[1]}. Received: crop={task.crop}")

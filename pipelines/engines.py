@@ -1,9 +1,10 @@
 """Where work that falls into independent pieces runs: processes of this machine, or a Ray cluster."""
 
 import concurrent.futures
-import multiprocessing
+import multiprocessing.connection
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from keras_st.specs import InputError
@@ -20,10 +21,16 @@ def run(function: Callable, items: Sequence, engine="local", workers=None, addre
         items: arguments that can be pickled.
         engine: "local" or "ray".
         workers: processes at once; None: as many as this process may use cores (Ray: as the cluster has).
-        address: of the Ray cluster ("auto": the one of this machine).
+        address: of the Ray cluster, host:port ("auto": the one of this machine; Ray's client protocol is not used).
 
     Raises: InputError: what `function` raised, a worker that died, no Ray or no cluster; other options.
     """
+    check(engine, workers, address)
+    return on_ray(function, items, workers, address) if engine == "ray" else on_this_machine(function, items, workers)
+
+
+def check(engine, workers, address):
+    """Raises InputError for options that do not go together."""
     if engine not in ENGINES:
         raise InputError.unknown("engine", engine, ENGINES)
     if (address is None) == (engine == "ray"):
@@ -32,7 +39,6 @@ def run(function: Callable, items: Sequence, engine="local", workers=None, addre
         )
     if workers is not None and workers < 1:
         raise InputError(f"`workers` must be at least 1. Received: workers={workers}")
-    return on_ray(function, items, workers, address) if engine == "ray" else on_this_machine(function, items, workers)
 
 
 def on_this_machine(function, items, workers):
@@ -43,7 +49,7 @@ def on_this_machine(function, items, workers):
             yield item, function(item)
         return
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
         waiting = {pool.submit(function, item): item for item in items}
         try:
             for done in concurrent.futures.as_completed(waiting):
@@ -55,6 +61,17 @@ def on_this_machine(function, items, workers):
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent():
+    """A worker whose parent is killed ends too, instead of working on what the next run begins again."""
+    parent = multiprocessing.parent_process()
+
+    def wait():
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def on_ray(function, items, workers, address):

@@ -18,7 +18,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from keras_st.specs import InputError
+from keras_st.specs import InputError, MissingExtra
 
 ROUNDINGS = ("nearest", "trunc")
 FLO_MAGIC = np.float32(202021.25)  # "PIEH" as bytes
@@ -71,7 +71,7 @@ def flow_of(frames, method="tvl1"):
     try:
         import cv2
     except ImportError as error:
-        raise InputError('Flow needs OpenCV: pip install "keras_st[video]". Received: no module cv2') from error
+        raise MissingExtra('Flow needs OpenCV: pip install "keras_st[video]". Received: no module cv2') from error
     grey = frames[..., 0] if frames.shape[-1] == 1 else [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in frames]
     try:
         fields = [METHODS[method](cv2, first, second) for first, second in zip(grey, grey[1:])]

@@ -17,6 +17,7 @@ import numpy as np
 from keras_st import cli, viz
 from keras_st.specs import InputError
 from pipelines import records
+from pipelines.remote import check_local
 from pipelines.schema import decode_frames
 
 FRAMES = 8  # of a video on a contact sheet
@@ -24,6 +25,7 @@ FRAMES = 8  # of a video on a contact sheet
 
 def inspect(root):
     """`(lines of text, damage)`: what a folder of shards holds, and what is wrong with it, a line each."""
+    check_local(root)
     spec, info = records.read_spec(root), records.read_info(root)
     lines, damage = [records.described(spec)], []
     for split in records.splits_of(info):

@@ -24,6 +24,7 @@ class Video:
         id: unique in its data set; as a rule the path below the data set's folder, with "/".
         label: index of its class; several, in a tuple, where a video can have more than one; None without label.
         span: start and end in seconds (end exclusive) of the part that is meant; None: the whole file.
+        array: name of an array in the file, and the video's place in it, where the file is no video but holds several.
         intervals: labels of its frames, `(start_seconds, end_seconds, class)` (end exclusive), of which several may
             hold at once; None where the label is the whole video's.
     """
@@ -32,6 +33,7 @@ class Video:
     id: str
     label: int | tuple[int, ...] | None = None
     span: tuple[float, float] | None = None
+    array: tuple[str, int] | None = None
     intervals: tuple[tuple[float, float, int], ...] | None = None
 
     def __post_init__(self):
@@ -107,13 +109,13 @@ def find_files(folder):
     def refuse(error):
         raise InputError(f"{error.filename} must be a folder that can be read. Received: {error.strerror}") from error
 
-    videos, others, seen = [], [], set()
+    def leads_back(path):
+        inside = os.path.realpath(os.path.dirname(path))
+        return os.path.islink(path) and os.path.join(inside, "").startswith(os.path.join(os.path.realpath(path), ""))
+
+    videos, others = [], []
     for path, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        real = os.path.realpath(path)
-        folders[:] = [] if real in seen else [name for name in folders if not name.startswith(".")]
-        if real in seen:  # a link that leads back
-            continue
-        seen.add(real)
+        folders[:] = [n for n in folders if not n.startswith(".") and not leads_back(os.path.join(path, n))]
         for name in names:
             if not name.startswith("."):
                 (videos if name.lower().endswith(SUFFIXES) else others).append(pathlib.Path(path, name))
@@ -212,7 +214,7 @@ def hold_out(videos, group_of, fraction):
 
 
 def _hash(name):
-    return hashlib.sha256(name.encode()).hexdigest()
+    return hashlib.sha256(os.fsencode(name)).hexdigest()
 
 
 def one_video(path: str, *, split: str = "test") -> Listing:

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from keras_st.specs import InputError
+from pipelines.datasets.array import array_shape, frames_of_array
 from pipelines.flow import flow_between
 from pipelines.listing import Listing, Video
 from pipelines.schema import RecordSpec, flow_spec, video_spec
@@ -28,7 +29,8 @@ class Preparation:
         encoding: of frames: "jpeg" (small), "png" (exact, slow to read), "raw" (exact, large, quick to read).
         quality: of JPEG, 1 to 100.
         flow: optical flow from every kept frame to the next, computed at the size that is stored, by OpenCV.
-        flow_fps: flow to the frame 1/flow_fps s later instead of the next kept one; needs `fps`, not above flow_fps.
+        flow_fps: flow to the frame on screen 1/flow_fps s later instead of the next kept one, scaled from the time
+            between the two frames to that; 0 where it is still the same frame. Needs `fps`, not above flow_fps.
         flow_bound: largest component of flow that is stored, in px/frame; what lies beyond is cut to it.
     """
 
@@ -57,33 +59,50 @@ class Preparation:
             )
 
     def spec(self, listing: Listing) -> RecordSpec:
-        """What the records of the listing's videos hold."""
-        shape = (*(self.size or (None, None)), self.channels)
+        """What the records of the listing's videos hold; InputError for options that arrays do not take."""
+        shape, of_arrays = (*(self.size or (None, None)), self.channels), listing.videos[0].array is not None
+        if of_arrays:
+            if self.size or self.short_side or self.fps:
+                raise InputError("Arrays are stored as they are, without times. Received: size, short_side or fps")
+            shape = array_shape(listing.videos[0])
         unit = f"px in 1/{self.flow_fps:g} s" if self.flow_fps else "px/frame"
         classes = listing.classes if listing.label_kind else None
         label = {None: None, "one": (), "many": (len(classes or ()),), "frames": (None, len(classes or ()))}
         return RecordSpec(
             video=video_spec(shape, self.encoding, self.fps),
             flow=None if self.flow == "none" else flow_spec(shape, self.flow_bound, self.encoding, unit, self.fps),
+            flow_method=None if self.flow == "none" else self.flow,
             label_shape=label[listing.label_kind],
             classes=classes,
-            timed=True,
+            timed=not of_arrays,
             quality=self.quality,
         )
 
 
 def steps_of(video: Video, how: Preparation, spec: RecordSpec) -> Iterator[dict]:
-    """The steps of a video's record: `video`, `time`, and `flow` and `label` where `spec` has them."""
+    """The steps of a video's record: `video`, and `time`, `flow` and `label` where `spec` has them.
+
+    The field of the last frame, which leads nowhere, is the one before it (with `max_frames`: leads to the frame after
+    the last that is kept); that of a single frame is 0.
+    """
     field = None
-    for time, image, following in islice(kept_frames(video, how), how.max_frames):
-        step = {"video": image, "time": time}
+    for time, frame, following in islice(kept_frames(video, how), how.max_frames):
+        step = {"video": frame.image, "time": time}
         if spec.flow is not None:
             if following is not None:
-                field = flow_between(image, following, how.flow)
-            step["flow"] = np.zeros((*image.shape[:2], 2), np.float32) if field is None else field
+                field = flow_between(frame.image, following.image, how.flow) * interval_scale(frame, following, how)
+            step["flow"] = np.zeros((*frame.image.shape[:2], 2), np.float32) if field is None else field
         if spec.label_is_of_frames:
             step["label"] = many_hot({c for start, end, c in video.intervals or () if start <= time < end}, spec)
         yield step
+
+
+def interval_scale(frame, following, how):
+    """What flow between two frames is multiplied by: 1; with `flow_fps` 1/flow_fps s over the time between them."""
+    if not how.flow_fps:
+        return np.float32(1)
+    between = following.time - frame.time
+    return np.float32(1 / how.flow_fps / between if between > TOLERANCE else 0)
 
 
 def many_hot(labels, spec):
@@ -92,20 +111,23 @@ def many_hot(labels, spec):
 
 
 def kept_frames(video: Video, how: Preparation):
-    """`(time, image, image that flow leads to, or None)` of every frame that is kept."""
+    """`(time, frame, frame that flow leads to, or None)` of every frame that is kept."""
     start, end = video.span or (0.0, math.inf)
-    frames = frames_of(video.path, how.size, how.short_side, how.channels)
-    if how.fps is None:
-        images: Iterator = ((frame.time, frame.image) for frame in frames if frame.time >= start - TOLERANCE)
+    if video.array is not None:
+        shown: Iterator = ((frame.time, frame) for frame in frames_of_array(video))
     else:
-        images = on_screen(frames, offsets_of(how.fps, how.flow_fps), start)
-    images = takewhile(lambda image: image[0] < end - TOLERANCE, images)
+        frames = frames_of(video.path, how.size, how.short_side, how.channels)
+        if how.fps is None:
+            shown = ((frame.time, frame) for frame in frames if frame.time >= start - TOLERANCE)
+        else:
+            shown = on_screen(frames, offsets_of(how.fps, how.flow_fps), start)
+    shown = takewhile(lambda one: one[0] < end - TOLERANCE, shown)
     if how.flow_fps:  # they come in twos, a kept one and the one that flow leads to
-        for time, image in images:
-            yield time, image, next(images, (None, None))[1]
+        for time, frame in shown:
+            yield time, frame, next(shown, (None, None))[1]
     else:
-        for (time, image), (_, following) in pairwise(chain(images, [(None, None)])):
-            yield time, image, following
+        for (time, frame), (_, following) in pairwise(chain(shown, [(None, None)])):
+            yield time, frame, following
 
 
 def offsets_of(fps, flow_fps):

@@ -1,6 +1,6 @@
 """Turns videos into shards, with optical flow if asked: decoded once, then read by training as often as it likes.
 
-    python -m pipelines.prepare INPUT --out DIR                     a folder of class folders, a list file, one video
+    python -m pipelines.prepare INPUT --out DIR         a folder of class folders, a list file, one video, arrays
     python -m pipelines.prepare UCF101 --dataset=ucf101 --fold=1 --size=[128,171] --flow=tvl1 --out DIR
     python -m pipelines.prepare INPUT --fps=1 --flow=tvl1 --flow_fps=15 --max_frames=300 --out DIR
     python -m pipelines.prepare INPUT --dataset=ucf101 --help       every option, its type and its default
@@ -11,7 +11,9 @@ with the same bytes.
 """
 
 import argparse
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import inspect
 import json
@@ -21,6 +23,7 @@ import pathlib
 import re
 import shutil
 import sys
+import uuid
 
 from jsonargparse import ArgumentParser
 
@@ -29,15 +32,17 @@ from keras_st import cli
 with cli.quiet_import():
     import keras
 
-from keras_st.specs import InputError
+from keras_st.specs import InputError, MissingExtra
 from pipelines import engines, records
 from pipelines.build import LISTINGS
+from pipelines.datasets.array import SUFFIXES as ARRAY_SUFFIXES
 from pipelines.listing import Listing, Video
 from pipelines.preparation import Preparation, many_hot, steps_of
 from pipelines.remote import check_local
 from pipelines.schema import RecordSpec
 
 VIDEOS_A_SHARD = 32
+DONE = ".prepare-done"  # what the plan is called while it is taken away
 LIST_SUFFIXES = (".txt", ".csv", ".tsv", ".list")
 
 
@@ -70,15 +75,15 @@ class Shard:
 
 def write_shard(shard: Shard):
     """Writes a shard: its videos one after the other, each whole or not at all. Returns what became of it."""
-    aside = pathlib.Path(shard.folder, records.PLAN, f"{shard.name}.{os.getpid()}")
+    aside = pathlib.Path(shard.folder, records.PLAN, f"{shard.name}.{uuid.uuid4().hex}")
     writer = records.ShardWriter(aside, shard.spec)
     skipped = []
     for video in shard.videos:
         try:
             label = video.label
             encoded = many_hot(label, shard.spec) if isinstance(label, tuple) else label
-            writer.write(steps_of(video, shard.how, shard.spec), video.id.encode(), encoded)
-        except records.WriteError:
+            writer.write(steps_of(video, shard.how, shard.spec), os.fsencode(video.id), encoded)
+        except (records.WriteError, MissingExtra):
             raise
         except InputError as error:
             reason = str(error) if video.path in str(error) else f"{video.path}: {error}"
@@ -116,9 +121,17 @@ def prepare(
         address: of the Ray cluster.
     """
     check_local(out)
-    out = pathlib.Path(out)
+    engines.check(engine, workers, address)
+    if shards is not None and shards < 1:
+        raise InputError(f"`shards` must be at least 1. Received: shards={shards}")
+    out = pathlib.Path(out).absolute()  # workers on other machines have folders of their own
     plan = plan_shards(listing, out, how, shards, stop)
-    open_plan(plan, out, how)
+    with only_run(open_plan(plan, out, how)):
+        return carry_out(plan, out, how, listing.ignored, engine, workers, address)
+
+
+def carry_out(plan, out, how, ignored, engine, workers, address):
+    """Writes what is left of a plan; returns `dataset_info.json`."""
     left = [shard for shard in plan if not shard.is_done]
     progress = Progress(sum(len(shard.videos) for shard in plan))
     for shard in plan:
@@ -126,7 +139,7 @@ def prepare(
             progress.add(shard, json.loads(shard.told.read_text()))
     for shard, result in engines.run(write_shard, left, engine, workers, address):
         progress.add(shard, result)
-    return finish(plan, out, how, listing.ignored)
+    return finish(plan, out, how, ignored)
 
 
 def plan_shards(listing, out, how, shards, stop):
@@ -136,8 +149,9 @@ def plan_shards(listing, out, how, shards, stop):
         if not videos:
             continue
         number = min(len(videos), shards or math.ceil(len(videos) / VIDEOS_A_SHARD))
+        videos = [dataclasses.replace(video, path=os.path.abspath(video.path)) for video in videos]
         parts, sizes = [[] for _ in range(number)], [0] * number
-        for video in sorted(videos, key=lambda video: hashlib.sha256(video.id.encode()).digest()):
+        for video in sorted(videos, key=lambda video: hashlib.sha256(os.fsencode(video.id)).digest()):
             n = min(range(number), key=lambda n: (sizes[n], n))
             parts[n].append(video)
             sizes[n] += _size(video)
@@ -148,7 +162,9 @@ def plan_shards(listing, out, how, shards, stop):
 
 
 def _size(video):
-    """Bytes of a video's file (of its part, in proportion to nothing better: the seconds), 1 where it is missing."""
+    """Bytes of a video's file (of a part of it: its seconds), 1 where it is missing or holds several."""
+    if video.array is not None:
+        return 1
     if video.span is not None:
         return max(1, round(1e6 * (video.span[1] - video.span[0])))
     try:
@@ -160,24 +176,40 @@ def _size(video):
 def open_plan(plan, out, how):
     """Makes the folder of what is under way; refuses one that was begun with other videos or options."""
     path = out / records.PLAN / "plan.json"
-    wanted = {"how": dataclasses.asdict(how), "shards": {shard.name: [v.id for v in shard.videos] for shard in plan}}
-    wanted = json.loads(json.dumps(wanted))
+    spec = plan[0].spec
+    videos = {shard.name: [[v.id, v.label, v.span, v.intervals] for v in shard.videos] for shard in plan}
+    wanted = json.loads(json.dumps({"how": dataclasses.asdict(how), "spec": spec.as_dict(), "shards": videos}))
     if path.is_file():
         known = json.loads(path.read_text())
         other = [name for name in wanted if known.get(name) != wanted[name]]
         if other:
             raise InputError(
                 f"{out} was begun with other {'options' if 'how' in other else 'videos'}; give the same, or another "
-                f"--out. Received: {changed(known['how'], wanted['how']) or 'other videos or numbers of shards'}"
+                f"--out (or delete {path.parent} to begin anew). "
+                f"Received: {changed(known['how'], wanted['how']) or 'other videos, labels or numbers of shards'}"
             )
         for left in path.parent.glob("*.tfrecord.*"):
             if left.suffix != ".json":  # what a worker was writing when it was killed
                 left.unlink()
-        return
+        return path
+    shutil.rmtree(out / DONE, ignore_errors=True)
+    records.check_alike(out, spec)
     records.check_free(out, sorted({records.split_of(shard.name) for shard in plan}))
     with records.told_of(out):
         path.parent.mkdir(parents=True, exist_ok=True)
     records.write_json(path, wanted)
+    return path
+
+
+@contextlib.contextmanager
+def only_run(path):
+    """Holds a lock while a plan is carried out; refuses a second run of it on this machine."""
+    with open(path) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(f"Another run is writing these shards. Received: --out={path.parent.parent}") from error
+        yield
 
 
 def changed(known, wanted):
@@ -196,10 +228,11 @@ def finish(plan, out, how, ignored=()):
     written = {r["name"]: r["shard"] for r in results if r["shard"]}
     if written and not is_told(out, written):
         spec, sizes = plan[0].spec, {tuple(size) for r in results for size in r["frame_sizes"]}
-        spec = resized(spec, sizes.pop()) if len(sizes) == 1 else spec
+        spec = records.resized(spec, sizes.pop()[:2]) if len(sizes) == 1 else spec
         made = {**dataclasses.asdict(how), "ignored": list(ignored), "environment": cli.environment()}
         records.write_info(out, spec, written, skipped, made)
-    shutil.rmtree(out / records.PLAN)
+    os.rename(out / records.PLAN, out / DONE)  # at once: half a plan would be no plan
+    shutil.rmtree(out / DONE)
     empty = {records.split_of(shard.name) for shard in plan} - {records.split_of(name) for name in written}
     if empty:
         reason = skipped[0]["reason"]
@@ -214,26 +247,19 @@ def is_told(out, written):
     return written.keys() <= records.read_info(out)["shards"].keys()
 
 
-def resized(spec, shape):
-    """A `RecordSpec` whose frames all are (H, W, C)."""
-    features = {
-        name: dataclasses.replace(feature, shape=(None, *shape[:2], feature.shape[-1]))
-        for name, feature in spec.features.items()
-    }
-    return dataclasses.replace(spec, **features)
-
-
 class Progress:
     """Videos done and skipped: a bar on a terminal, lines elsewhere."""
 
     def __init__(self, total):
         self.total, self.done, self.skipped = total, 0, 0
-        self.bar = keras.utils.Progbar(total, unit_name="video") if sys.stdout.isatty() else None
+        self.bar = (
+            keras.utils.Progbar(total, unit_name="video", stateful_metrics=["skipped"]) if sys.stdout.isatty() else None
+        )
 
     def add(self, shard, result):
         self.done, self.skipped = self.done + len(shard.videos), self.skipped + len(result["skipped"])
         if self.bar:
-            self.bar.update(self.done, [("skipped", len(result["skipped"]))])
+            self.bar.update(self.done, [("skipped", self.skipped)])
         else:
             print(f"{self.done}/{self.total} videos, {self.skipped} skipped ({shard.name})", flush=True)
 
@@ -262,11 +288,14 @@ def parse(argv):
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--dataset")
     given, rest = first.parse_known_args(argv)
-    name = given.dataset or kind_of(next((word for word in rest if not word.startswith("-")), None))
+    before = ["", *rest]  # a word after an option without "=" is its value
+    words = [w for b, w in zip(before, rest) if not w.startswith("-") and (not b.startswith("--") or "=" in b)]
+    asks = "--help" in rest or "-h" in rest
+    name = given.dataset or ("folder" if asks and not words else kind_of(words[0] if words else None))
     if name not in LISTINGS:
         raise InputError.unknown("data set", name, LISTINGS)
     parser = ArgumentParser(prog="python -m pipelines.prepare", description=described(name), exit_on_error=False)
-    parser.add_argument("input", help="Folder, list file or video; of a data set, its folder.")
+    parser.add_argument("input", help="Folder, list file, video or arrays; of a data set, its folder.")
     parser.add_argument("--out", required=True, help="Folder of the shards.")
     parser.add_argument("--dataset", default=name, help="What reads the input; its own options are below.")
     parser.add_argument("--shards", type=int | None, help=f"Files a split; null: one for {VIDEOS_A_SHARD} videos.")
@@ -289,10 +318,11 @@ def described(name):
 def kind_of(path):
     """The listing that reads an input, by what it looks like."""
     if path is None or not os.path.exists(path):
-        raise InputError(f"INPUT must be a folder, a list file or a video. Received: {path}")
+        raise InputError(f"INPUT must be a folder, a list file, a video or a file of arrays. Received: {path}")
     if os.path.isdir(path):
         return "folder"
-    return "list_file" if pathlib.Path(path).suffix.lower() in LIST_SUFFIXES else "one_video"
+    suffix = pathlib.Path(path).suffix.lower()
+    return "list_file" if suffix in LIST_SUFFIXES else "array" if suffix in ARRAY_SUFFIXES else "one_video"
 
 
 def summary(info, out):

@@ -8,6 +8,7 @@ Write from a data set by name: `python -m pipelines.records moving_mnist --out D
 """
 
 import argparse
+import dataclasses
 import functools
 import hashlib
 import json
@@ -173,10 +174,7 @@ def brief(spec):
 def write_info(folder, spec, shards, skipped=(), made=None):
     """Adds shards to `features.json` and `dataset_info.json`; refuses records unlike those that are there."""
     features, info = pathlib.Path(folder, "features.json"), pathlib.Path(folder, "dataset_info.json")
-    spec = json.loads(json.dumps(spec.as_dict()))
-    if features.exists() and (known := json.loads(features.read_text())) != spec:
-        other = [name for name in spec if spec[name] != known.get(name)]
-        raise InputError(f"{features} describes other clips than those given. Received: other {', '.join(other)}")
+    spec = json.loads(json.dumps(check_alike(folder, spec).as_dict()))
     known = json.loads(info.read_text()) if info.exists() else {"shards": {}, "skipped": [], "made": []}
     known = {
         "shards": {**known["shards"], **shards},
@@ -185,6 +183,28 @@ def write_info(folder, spec, shards, skipped=(), made=None):
     }
     for path, content in ((features, spec), (info, known)):
         write_json(path, content)
+
+
+def check_alike(folder, spec):
+    """The `RecordSpec` of a folder's records and further ones; InputError where more than sizes of frames differ."""
+    features = pathlib.Path(folder, "features.json")
+    if not features.exists():
+        return spec
+    known = RecordSpec.from_dict(json.loads(features.read_text()))
+    if resized(known, (None, None)) != resized(spec, (None, None)):
+        stored, given = known.as_dict(), resized(spec, known.video.shape[1:3]).as_dict()
+        other = [name for name in given if given[name] != stored[name]]
+        raise InputError(f"{features} describes other clips than those given. Received: other {', '.join(other)}")
+    return spec if known == spec else resized(spec, (None, None))
+
+
+def resized(spec, size):
+    """A `RecordSpec` whose frames all have a size (height, width); None where they differ."""
+    features = {
+        name: dataclasses.replace(feature, shape=(None, *size, feature.shape[-1]))
+        for name, feature in spec.features.items()
+    }
+    return dataclasses.replace(spec, **features)
 
 
 def write_json(path, content):
@@ -327,7 +347,7 @@ def read_dataset(
     if split == "train" and shuffle:
         key = tf.stack([tf.cast(seed, tf.int64), tf.cast(epoch, tf.int64)])
         size = sum(shards[name]["bytes"] for name in names) / max(count, 1)
-        at_once = max(1, min(SHUFFLED_AT_ONCE, int(SHUFFLED_BYTES / size)))
+        at_once = max(1, min(SHUFFLED_AT_ONCE, int(SHUFFLED_BYTES / max(size, 1))))
         chunks = tf.data.TFRecordDataset(_shuffled(tf.constant(paths), key)).batch(at_once)
         records = chunks.enumerate(1).map(lambda n, chunk: _shuffled(chunk, key + n * 1_000_003)).unbatch()
     else:

@@ -35,9 +35,9 @@ def is_remote(path):
 
 
 def check_local(path):
-    """Raises InputError for a path of another file system: shards are written here and uploaded as they are."""
+    """Raises InputError for a path of another file system: shards are made and inspected before they are uploaded."""
     if is_remote(path):
-        raise InputError(f"Shards are written to a local folder, and uploaded as they are. Received: {path}")
+        raise InputError(f"This needs a local folder; shards are uploaded as they are. Received: {path}")
 
 
 def prepare_path(path):

@@ -3,8 +3,8 @@
     context:        id (bytes), schema, length, height, width (int64); label (int64, one or K) where videos have labels
     feature lists:  video (bytes a step), flow (bytes a step), time (int64 microseconds a step), label (K int64 a step)
 
-Frames are JPEG, PNG or raw bytes. A field of flow is an 8-bit picture of 2H rows, u above v, encoded like the frames
-(`pipelines.flow.encode_flow`).
+Frames are JPEG, PNG or raw bytes. A field of flow is an 8-bit picture of 2H rows, u above v
+(`pipelines.flow.encode_flow`), PNG or raw.
 """
 
 import dataclasses
@@ -32,6 +32,7 @@ class RecordSpec:
             None without labels.
         classes: names of the classes.
         timed: whether every frame has a time.
+        flow_method: what computed the flow.
         quality: of JPEG, 1 to 100.
     """
 
@@ -40,6 +41,7 @@ class RecordSpec:
     label_shape: tuple[int | None, ...] | None = None
     classes: tuple[str, ...] | None = None
     timed: bool = False
+    flow_method: str | None = None
     quality: int = 95
 
     def __post_init__(self):
@@ -73,6 +75,7 @@ class RecordSpec:
             "features": features,
             "label": label,
             "timed": self.timed,
+            "flow_method": self.flow_method,
             "quality": self.quality,
         }
 
@@ -93,6 +96,7 @@ class RecordSpec:
             label_shape=None if label["shape"] is None else tuple(label["shape"]),
             classes=None if label["classes"] is None else tuple(label["classes"]),
             timed=stored["timed"],
+            flow_method=stored["flow_method"],
             quality=stored["quality"],
         )
 
@@ -103,7 +107,11 @@ def video_spec(shape, encoding="png", fps=None):
 
 
 def flow_spec(shape, bound, encoding="png", unit="px/frame", fps=None):
-    """Spec of the flow stored beside frames (H, W, C); components beyond `bound` are cut to it."""
+    """Spec of the flow stored beside frames (H, W, C); components beyond `bound` are cut to it.
+
+    JPEG would lose up to a pixel and more where flow jumps, so beside JPEG frames flow is PNG.
+    """
+    encoding = "png" if encoding == "jpeg" else encoding
     return FeatureSpec("flow", "float32", (None, *shape[:2], 2), (-float(bound), float(bound)), unit, encoding, fps)
 
 
@@ -162,9 +170,9 @@ def encode_clip(steps: Iterable[dict], spec: RecordSpec, id: bytes, label=None):
             raise InputError(
                 f"Frames must be uint8 {spec.video.shape[1:]}, all alike. Received: {frame.dtype} {frame.shape}"
             )
-        values = {"video": _encoded(frame, spec)}
+        values = {"video": _encoded(frame, spec.video.encoding, spec.quality)}
         if spec.flow is not None:
-            values["flow"] = _encoded(_flow_picture(step["flow"], size, spec.flow), spec)
+            values["flow"] = _encoded(_flow_picture(step["flow"], size, spec.flow), spec.flow.encoding)
         if spec.timed:
             values["time"] = round(step["time"] * 1e6)
         if spec.label_is_of_frames:
@@ -208,10 +216,10 @@ def _fits(shape, known):
     return len(shape) == len(known) and all(k in (None, n) for n, k in zip(shape, known))
 
 
-def _encoded(picture, spec):
-    if spec.video.encoding == "jpeg":
-        return tf.io.encode_jpeg(picture, quality=spec.quality).numpy()
-    return tf.io.encode_png(picture).numpy() if spec.video.encoding == "png" else picture.tobytes()
+def _encoded(picture, encoding, quality=95):
+    if encoding == "jpeg":
+        return tf.io.encode_jpeg(picture, quality=quality).numpy()
+    return tf.io.encode_png(picture).numpy() if encoding == "png" else picture.tobytes()
 
 
 def _feature(value):

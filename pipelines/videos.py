@@ -11,9 +11,9 @@ from itertools import chain, count
 import numpy as np
 import tensorflow as tf
 
-from keras_st.specs import InputError
+from keras_st.specs import InputError, MissingExtra
 
-WHOLE = 0.9  # share of the frames, or of the seconds, a header states; intact files may hold one or two frames fewer
+MISSING_FRAMES, MISSING_SHARE = 2, 0.01  # of what a header states; intact files may hold one or two frames fewer
 TOLERANCE = 1e-6  # seconds: containers count time in fractions of their own
 REORDERED = 8  # frames over which times can be out of order
 FORMATS = {1: "gray", 3: "rgb24"}
@@ -38,37 +38,51 @@ def frames_of(path, size=None, short_side=None, channels=3) -> Iterator[Frame]:
         short_side: length that the shorter side is brought to, proportions kept; not with `size`.
         channels: 3 (RGB) or 1 (grey).
 
-    Raises: InputError, naming the file, where it is missing, not a video, not decodable to its end, or ends before nine
-    tenths of the frames (or seconds) its header states; where times do not rise; and where PyAV is not installed.
+    Raises: InputError, naming the file, where it is missing, not a video, not decodable to its end, damaged by the word
+    of its decoder, or ends more than two frames (of long videos one in a hundred) before its header says; where times
+    do not rise. MissingExtra where PyAV is not installed.
     """
     av = _av()
     path = pathlib.Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} must be a video file. Received: no such file")
-    found, first, last = 0, 0.0, 0.0
+    found, last, end = 0, 0.0, 0.0
     try:
+        if not path.is_file():
+            raise InputError(f"{path} must be a video file. Received: no such file")
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise InputError(f"{path} holds no video. Received: streams {[s.type for s in container.streams]}")
             stream = container.streams.video[0]
-            length = float(container.duration / av.time_base) if container.duration else 0.0
+            stated = _stated_end(container, stream)
             step = float(1 / stream.average_rate) if stream.average_rate else 0.0
             for time, decoded in _in_order(container.decode(stream), step):
                 if found and time <= last:
                     raise InputError(f"Times of frames must rise. Received: {path}: {time} s after {last} s")
+                if decoded.is_corrupt:
+                    raise InputError(f"{path} is damaged. Received: a broken frame at {time:.3f} s")
                 duration = float(decoded.duration * decoded.time_base) if decoded.duration else step
                 yield Frame(time, duration, _image(decoded, size, short_side, channels))
-                found, first, last = found + 1, first if found else time, time
+                found, last, end = found + 1, time, time + duration
     except InputError:
         raise
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise InputError(f"{path} is not a whole video. Received: {type(error).__name__}: {error}") from error
     if not found:
         raise InputError(f"{path} holds no frame. Received: an empty video")
-    if found < WHOLE * stream.frames:
+    if stream.frames - found > max(MISSING_FRAMES, MISSING_SHARE * stream.frames):
         raise InputError(f"{path} breaks off: its header says {stream.frames} frames. Received: {found} of them")
-    if not stream.frames and last + step - first < WHOLE * length - step:
-        raise InputError(f"{path} breaks off: its header says {length:.2f} s. Received: {last + step - first:.2f} s")
+    if not stream.frames and stated - end > max(MISSING_FRAMES * step, MISSING_SHARE * stated):
+        raise InputError(f"{path} breaks off: its header says {stated:.2f} s. Received: {end:.2f} s")
+
+
+def _stated_end(container, stream):
+    """When the video ends, in seconds, as its header says; 0 where it does not."""
+    if stream.duration:
+        return float((stream.start_time or 0) + stream.duration) * float(stream.time_base)
+    if "DURATION" in stream.metadata:  # Matroska and WebM, per stream
+        hours, minutes, seconds = stream.metadata["DURATION"].split(":")
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    alone = len(container.streams) == 1  # the container's is that of its longest stream
+    return container.duration / 1e6 if alone and container.duration else 0.0
 
 
 def _in_order(frames, step):
@@ -92,7 +106,7 @@ def _av():
     try:
         import av
     except ImportError as error:
-        raise InputError('Decoding needs PyAV: pip install "keras_st[video]". Received: no module av') from error
+        raise MissingExtra('Decoding needs PyAV: pip install "keras_st[video]". Received: no module av') from error
     return av
 
 
@@ -114,8 +128,8 @@ def scaled_size(height, width, short_side):
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def on_screen(frames: Iterable[Frame], offsets: Iterable[float], start=0.0) -> Iterator[tuple[float, np.ndarray]]:
-    """`(time, image)`: the frame that is on screen at each of several times, until the last one ends.
+def on_screen(frames: Iterable[Frame], offsets: Iterable[float], start=0.0) -> Iterator[tuple[float, Frame]]:
+    """`(time, frame)`: the frame that is on screen at each of several times, until the last one ends.
 
     The times are those of the rising `offsets` (seconds) after `start`, or after the first frame where that is later.
     """
@@ -125,13 +139,13 @@ def on_screen(frames: Iterable[Frame], offsets: Iterable[float], start=0.0) -> I
             start = max(start, frame.time)
             time = start + next(offsets, math.inf)
         while shown is not None and time < frame.time - TOLERANCE:
-            yield time, shown.image
+            yield time, shown
             time = start + next(offsets, math.inf)
         if time == math.inf:
             return
         shown = frame
     while shown is not None and time < shown.time + shown.duration - TOLERANCE:
-        yield time, shown.image
+        yield time, shown
         time = start + next(offsets, math.inf)
 
 
@@ -140,7 +154,7 @@ def decode(path, size=None, channels=3, fps=None):
     frames = frames_of(path, size, channels=channels)
     if fps is None:
         return np.stack([frame.image for frame in frames])
-    return np.stack([image for _, image in on_screen(frames, (n / fps for n in count()))])
+    return np.stack([frame.image for _, frame in on_screen(frames, (n / fps for n in count()))])
 
 
 def in_memory(videos, labels, ids, *, shuffle, epoch, seed):

@@ -11,6 +11,7 @@ https://www.cs.toronto.edu/~nitish/unsupervised_video/) is a test set (T, N, H, 
 
 import contextlib
 import dataclasses
+import functools
 import math
 import pathlib
 import zipfile
@@ -19,7 +20,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_st.specs import VIDEO, FeatureSpec, InputError
-from pipelines.listing import split_by_group
+from pipelines.listing import Listing, Video, split_by_group
+from pipelines.videos import Frame
 
 SPLITS = ("train", "validation", "test")
 SUFFIXES = (".npy", ".npz", ".h5", ".hdf5")
@@ -111,6 +113,54 @@ def feature(
         if stored.dtype == np.uint8:
             return dataclasses.replace(VIDEO, shape=shape)
     return FeatureSpec("video", "float32", shape, value_range)
+
+
+def array_listing(
+    path: str, *, fractions: tuple[float, float, float] = (0.8, 0.1, 0.1), videos: str = "video", labels: str = "label"
+) -> Listing:
+    """The videos of one file of uint8 arrays, for `pipelines.prepare`.
+
+    Args:
+        path: .npy, .npz, .h5 or .hdf5 file of videos (N, T, H, W) or (N, T, H, W, C).
+        fractions: parts of every class for train, validation and test.
+        videos: name of the videos in the file.
+        labels: name of the labels (N,) in the file, where it holds any.
+
+    Raises: InputError: a file that is damaged or of other content.
+    """
+    file = pathlib.Path(path)
+    with _opened(file, videos, labels) as (stored, classes):
+        count = len(_in_order(stored, False, file))
+    if classes is not None and (classes.shape != (count,) or classes.dtype.kind not in "ui" or classes.min() < 0):
+        raise InputError(f"{file} must hold a label from 0 up for each of {count} videos. Received: {classes.shape}")
+    names = None if classes is None else tuple(str(n) for n in range(int(classes.max()) + 1))
+    splits = {}
+    for split in SPLITS:
+        rows = _rows(split, file, count, classes, fractions, False) if fractions[SPLITS.index(split)] else ()
+        label = (lambda row: None) if classes is None else (lambda row: int(classes[row]))
+        splits[split] = [Video(str(file), f"{file.name}/{n}", label(n), array=(videos, int(n))) for n in rows]
+    return Listing(splits, names)
+
+
+def array_shape(video: Video):
+    """(H, W, C) of the frames of a video in an array."""
+    return next(frames_of_array(video)).image.shape
+
+
+def frames_of_array(video: Video):
+    """The frames of a video in an array, without times."""
+    name, place = video.array or ("", 0)
+    stored = _stored(video.path, name)
+    if stored.dtype != np.uint8:
+        raise InputError(f"Arrays that become records are uint8. Received: {video.path}: {stored.dtype}")
+    for image in stored[place]:
+        yield Frame(0.0, 0.0, np.ascontiguousarray(image if image.ndim == 3 else image[..., None]))
+
+
+@functools.lru_cache(maxsize=1)
+def _stored(path, name):
+    with _opened(pathlib.Path(path), name, "") as (stored, _):
+        return _in_order(stored, False, path)
 
 
 def _file(root, split, found=True):

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_st import layers
+from keras_st.flow import TVL1Flow
 from keras_st.models import clip_classifier, encoder_forecaster, forecast_classifier
 
 B, T, H, W, C = 2, 4, 6, 8, 2
@@ -324,6 +325,13 @@ CASES = [
     Case("PairMaxPool", lambda: layers.PairMaxPool(), CLIP, 0, states=False),
     Case("AttentionPooling", lambda: layers.AttentionPooling(5), CLIP, 5 * C + 5 + 5, states=False),
     Case("ScoreAverage", lambda: layers.ScoreAverage(), (B, T, 3), 0, states=False),
+    Case(
+        "TVL1Flow",
+        lambda: TVL1Flow((0, 10), levels=2, warps=1, iterations=2),  # faint: the flow of strong noise is chaotic
+        (B, T, H, W, 3),
+        0,
+        states=False,
+    ),
     Case("FramePreprocessing", lambda: layers.FramePreprocessing(), CLIP, 0, states=False),
     Case(
         "clip-classifier",
