@@ -35,7 +35,7 @@ import evaluate
 from keras_st import saved
 from keras_st.models import ClipClassifier
 from keras_st.reports.describe import description
-from keras_st.specs import ClassifyTask, ForecastTraining, InputError, Recipe, Training
+from keras_st.specs import ClassifyTask, ForecastTask, ForecastTraining, InputError, Recipe, Training
 from keras_st.systems import list_systems
 from keras_st.systems import recipe as recipe_of
 from keras_st.training.callbacks import Checkpoint, LogWeight, progress_callbacks
@@ -206,6 +206,11 @@ def examine(recipe: Recipe):
     clips = {split: dataset_of(recipe, split) for split in ("train", "validation", "test")}
     steps = math.ceil(int(clips["train"].cardinality()) / recipe.training.batch_size)
     feature = feature_of(recipe, "train")
+    if isinstance(recipe.task, ForecastTask) and None in feature.shape[1:3]:
+        raise InputError(
+            "A forecaster needs frames of one size (pipelines.prepare --size=[height,width]). "
+            f"Received: frames {feature.shape[1:]}"
+        )
     for split, dataset in clips.items() if is_classifier(recipe) else ():
         check_labels(dataset, split, recipe.model["classes"])
         if isinstance(recipe.task, ClassifyTask):

@@ -84,7 +84,9 @@ def environment():
         return done.stdout.strip() if done.returncode == 0 else None
 
     commit = git("rev-parse", "HEAD")
-    words = [os.path.basename(sys.argv[0])]
+    module = getattr(sys.modules["__main__"], "__spec__", None)
+    ours = module is not None and module.name.split(".")[0] in ("benchmarks", "keras_st", "pipelines")
+    words = [f"-m {module.name}" if ours else os.path.basename(sys.argv[0])]
     for word in sys.argv[1:]:
         name, equals, value = word.partition("=")
         words.append(name + equals + str(with_variable(value)) if equals else str(with_variable(word)))

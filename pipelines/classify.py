@@ -14,7 +14,9 @@ def training_clips(dataset, specs: tuple[FeatureSpec, ...], task: ClassifyTask, 
     specs: of what a model sees, `video` or `flow` or both; those share place in time, crop and mirroring. Frames that
     are stored encoded are decoded after they are chosen.
 
-    inputs: by the names in `specs`, float32 (B, T, H, W, C), values 0..1. targets: `logits`, the labels int64 (B,).
+    inputs: by the names in `specs`, float32 (B, T, H, W, C), values 0..1 (flow that was enlarged may leave them).
+    targets: `logits`, the labels int64 (B,).
+    With a `frame_stride` flow is that of every so manyth frame to the one after it.
     Place in time, crop and mirroring are functions of `seed` (int64 scalar, also a tensor) and the video's place in
     the data set.
     """

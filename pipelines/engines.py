@@ -3,6 +3,7 @@
 import concurrent.futures
 import multiprocessing.connection
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -64,7 +65,8 @@ def on_this_machine(function, items, workers):
 
 
 def _end_with_parent():
-    """A worker whose parent is killed ends too, instead of working on what the next run begins again."""
+    """A worker ends when its parent does, however that is killed, and not by an interrupt of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
     def wait():

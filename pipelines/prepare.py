@@ -182,7 +182,8 @@ def open_plan(plan, out, how):
     if path.is_file():
         known = json.loads(path.read_text())
         other = [name for name in wanted if known.get(name) != wanted[name]]
-        if other:
+        begun = any((path.parent / f"{name}.json").is_file() for name in known["shards"])
+        if other and begun:
             raise InputError(
                 f"{out} was begun with other {'options' if 'how' in other else 'videos'}; give the same, or another "
                 f"--out (or delete {path.parent} to begin anew). "
@@ -191,6 +192,8 @@ def open_plan(plan, out, how):
         for left in path.parent.glob("*.tfrecord.*"):
             if left.suffix != ".json":  # what a worker was writing when it was killed
                 left.unlink()
+        if other:  # of which nothing was finished
+            records.write_json(path, wanted)
         return path
     shutil.rmtree(out / DONE, ignore_errors=True)
     records.check_alike(out, spec)
@@ -280,6 +283,8 @@ def main(argv):
         address=options.address,
     )
     print(summary(info, options.out))
+    for line in empty_classes(listing, info):
+        print(line)
 
 
 def parse(argv):
@@ -333,6 +338,18 @@ def summary(info, out):
     lines += [f"skipped: {entry['reason']}" for entry in info["skipped"]]
     lines += [f"ignored: {what}" for what in info["made"][-1]["ignored"]]
     return "\n".join([*lines, f"shards: {out}"])
+
+
+def empty_classes(listing, info):
+    """A line for every split in which classes have no video, which no score would show."""
+    skipped = {(entry["split"], entry["id"]) for entry in info["skipped"]}
+    lines = []
+    for split, videos in listing.splits.items():
+        there = {video.label for video in videos if (split, video.id) not in skipped}
+        missing = [name for n, name in enumerate(listing.classes or ()) if n not in there]
+        if listing.label_kind == "one" and videos and missing:
+            lines.append(f"no video in {split} of: {', '.join(missing)}")
+    return lines
 
 
 if __name__ == "__main__":

@@ -103,9 +103,12 @@ def write_shards(clips, folder, split, num_shards=1, encoding="png", flow_bound=
     folder.mkdir(parents=True, exist_ok=True)
     names = shard_names(split, num_shards)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as aside:
-        writers, spec = [], None
+        writers, spec, seen = [], None, set()
         for n, clip in enumerate(clips):
             own = spec_of(clip, encoding, flow_bound)
+            if clip["id"] in seen:
+                raise InputError(f"Every clip needs an `id` of its own. Received twice: {clip['id']!r}")
+            seen.add(clip["id"])
             spec = spec or own
             if own != spec:
                 raise InputError(
@@ -244,7 +247,8 @@ def read_info(root):
 
 
 def _reason(error):
-    return f"{type(error).__name__}: {str(getattr(error, 'message', '') or error).splitlines()[0]}"
+    text = str(getattr(error, "message", "") or error).splitlines()[0]
+    return f"{type(error).__name__}: {re.sub(r'{{.*?}} | .Op:.*', '', text)}"  # without TensorFlow's own names
 
 
 def _text(root, name):
@@ -268,7 +272,7 @@ def _clips_in(path, size, modified):
         with tf.init_scope():  # eager, also where the data set is made inside another one's graph
             return sum(1 for _ in tf.data.TFRecordDataset(path))
     except tf.errors.DataLossError as error:
-        raise InputError(f"{path} is damaged or cut short. Received: {error.message.splitlines()[0]}") from error
+        raise InputError(f"{path} is damaged or cut short. Received: {_reason(error)}") from error
 
 
 def check_shard(root, name, stated):

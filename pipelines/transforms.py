@@ -1,6 +1,7 @@
 """What happens to frames before a model sees them: functions of tensors (T, H, W, C), in the graph.
 
-Flow (T, H, W, 2) in px, u right and v down, follows the geometry: say `is_flow`. Frames and flow given the same seed
+Flow (T, H, W, 2) in px, u right and v down, follows the geometry: say `is_flow` (it is changed after it is decoded, so
+that mirrored rest, stored as 128, becomes what 127 stands for). Frames and flow given the same seed
 and size are cut and mirrored alike.
 """
 

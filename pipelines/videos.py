@@ -48,6 +48,8 @@ def frames_of(path, size=None, short_side=None, channels=3) -> Iterator[Frame]:
     try:
         if not path.is_file():
             raise InputError(f"{path} must be a video file. Received: no such file")
+        if not path.stat().st_size:
+            raise InputError(f"{path} is not a whole video. Received: an empty file")
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise InputError(f"{path} holds no video. Received: streams {[s.type for s in container.streams]}")

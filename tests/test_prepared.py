@@ -42,6 +42,17 @@ def runs(shards, tmp_path_factory):
     return made
 
 
+def test_a_class_without_videos_is_told(tmp_path, capsys):
+    for n in range(3):
+        write_video(tmp_path / "videos" / "seen" / f"{n}.avi", np.zeros((3, 24, 32, 3), np.uint8))
+    (tmp_path / "videos" / "broken").mkdir()
+    for n in range(3):
+        (tmp_path / "videos" / "broken" / f"{n}.avi").write_text("no video")
+    prepare.main([str(tmp_path / "videos"), "--out", str(tmp_path / "shards"), "--workers=1"])
+    told = capsys.readouterr().out
+    assert all(f"no video in {split} of: broken" in told for split in ("train", "validation", "test"))
+
+
 def test_classes_come_from_the_folders(shards, runs):
     for run, served in runs.values():
         for path in (run / "features.json", served / "assets.extra" / "features.json"):
@@ -89,12 +100,36 @@ def test_a_video_of_the_users_is_brought_to_the_size_of_the_shards(shards, runs,
     evaluate.main([str(runs["flow"][0]), "--input", str(tmp_path / "flow.npy"), "--out", str(tmp_path / "flow")])
 
 
+def test_views_of_a_clip_of_flow_follow_its_geometry(runs, tmp_path, monkeypatch):
+    seen = []
+    score = evaluate.score_views
+    monkeypatch.setattr(
+        evaluate, "score_views", lambda model, views, average: seen.append(views) or score(model, views, average)
+    )
+    np.save(tmp_path / "flow.npy", np.broadcast_to(np.float32([4, -2]), (6, 24, 32, 2)))
+    evaluate.main(
+        [str(runs["flow"][0]), "--input", str(tmp_path / "flow.npy"), "--out", str(tmp_path / "o"), "--crops=10"]
+    )
+    views = 16 * seen[0][0] - 8
+    np.testing.assert_allclose(views[:5], np.broadcast_to([4, -2], views[:5].shape), atol=1e-5)
+    np.testing.assert_allclose(views[5:10], np.broadcast_to([-4, -2], views[:5].shape), atol=1e-5)
+
+
 def test_flow_is_drawn_in_its_colours(runs):
     feature = saved.load(runs["flow"][0]).feature
     right = np.full((2, 4, 5, 2), (3.0, 0.0))
     np.testing.assert_allclose(evaluate.viewable((right + 8) / 16, feature), np.broadcast_to((1, 0, 0), (2, 4, 5, 3)))
     slow = evaluate.viewable((right / 30 + 8) / 16, feature)
     np.testing.assert_allclose(slow, np.broadcast_to((1, 0.9, 0.9), (2, 4, 5, 3)), atol=1e-6)  # 0.1 px is no motion
+
+
+def test_a_forecaster_needs_frames_of_one_size(tmp_path):
+    for n, width in enumerate((32, 40, 32, 40, 32, 40)):
+        write_video(tmp_path / "videos" / f"{n}.avi", np.zeros((9, 24, width, 3), np.uint8))
+    prepare.main([str(tmp_path / "videos"), "--out", str(tmp_path / "shards"), "--workers=1"])
+    with pytest.raises(InputError, match="frames of one size"):
+        words = ["conv_lstm", "--data.name=records", f"--data.root={tmp_path / 'shards'}"]
+        train.examine(train.parse([*words, "--task.context_frames=4", "--task.horizon_frames=4"])[0])
 
 
 def test_data_without_flow_is_refused():

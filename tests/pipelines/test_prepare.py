@@ -397,6 +397,16 @@ def test_other_options_do_not_go_on(tree, tmp_path, monkeypatch):
         prepare.prepare(Listing(listing.splits, ("rise", "hold")), tmp_path / "out", how, workers=1)
 
 
+def test_a_plan_of_which_nothing_is_done_gives_way(tree, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(records.ShardWriter, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(tree, tmp_path / "out", "--size=[8,8]")
+    clips = run(tree, tmp_path / "out", "--size=[9,9]")
+    assert {clip["video"].shape[1:] for clip in clips.values()} == {(9, 9, 3)}
+    assert sorted(p.name for p in (tmp_path / "out").iterdir())[:2] == ["dataset_info.json", "features.json"]
+
+
 def test_one_run_at_a_time(tree, tmp_path, monkeypatch):
     def second(*_):
         run(tree, tmp_path / "out")

@@ -91,6 +91,11 @@ def test_bad_clips_leave_nothing_behind(clips, tmp_path):
         records.write_shards(clips, tmp_path / "d", "test", encoding="jpg")
 
 
+def test_two_clips_of_one_name_are_refused(clips, tmp_path):
+    with pytest.raises(InputError, match="Received twice: b'clip0'"):
+        records.write_shards([clips[0], clips[0]], tmp_path, "test")
+
+
 def test_what_is_missing_is_named(clips, tmp_path):
     with pytest.raises(InputError, match="features.json"):
         read(tmp_path)
