@@ -126,7 +126,8 @@ def prepare(
         raise InputError(f"`shards` must be at least 1. Received: shards={shards}")
     out = pathlib.Path(out).absolute()  # workers on other machines have folders of their own
     plan = plan_shards(listing, out, how, shards, stop)
-    with only_run(open_plan(plan, out, how)):
+    with only_run(out):
+        open_plan(plan, out, how)
         return carry_out(plan, out, how, listing.ignored, engine, workers, address)
 
 
@@ -189,30 +190,32 @@ def open_plan(plan, out, how):
                 f"--out (or delete {path.parent} to begin anew). "
                 f"Received: {changed(known['how'], wanted['how']) or 'other videos, labels or numbers of shards'}"
             )
-        for left in path.parent.glob("*.tfrecord.*"):
-            if left.suffix != ".json":  # what a worker was writing when it was killed
-                left.unlink()
-        if other:  # of which nothing was finished
-            records.write_json(path, wanted)
-        return path
-    shutil.rmtree(out / DONE, ignore_errors=True)
-    records.check_alike(out, spec)
-    records.check_free(out, sorted({records.split_of(shard.name) for shard in plan}))
-    with records.told_of(out):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    records.write_json(path, wanted)
-    return path
+    for left in path.parent.glob("*.tfrecord.*"):
+        if left.suffix != ".json":  # what a worker was writing when it was killed
+            left.unlink()
+    if not path.is_file() or other:  # or nothing of the other plan was finished
+        shutil.rmtree(out / DONE, ignore_errors=True)
+        records.check_alike(out, spec)
+        records.check_free(out, sorted({records.split_of(shard.name) for shard in plan}))
+        records.write_json(path, wanted)
 
 
 @contextlib.contextmanager
-def only_run(path):
-    """Holds a lock while a plan is carried out; refuses a second run of it on this machine."""
-    with open(path) as file:
+def only_run(out):
+    """Holds a lock in the plan's folder; refuses a second run of it on this machine. No plan, no folder afterwards."""
+    folder = out / records.PLAN
+    with records.told_of(out):
+        folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(f"Another run is writing these shards. Received: --out={path.parent.parent}") from error
-        yield
+        except BlockingIOError as error:
+            raise InputError(f"Another run is writing these shards. Received: --out={out}") from error
+        try:
+            yield
+        finally:
+            if not (folder / "plan.json").exists():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def changed(known, wanted):
