@@ -35,7 +35,13 @@ def runs(shards, tmp_path_factory):
     folder, made = tmp_path_factory.mktemp("runs"), {}
     for stream in ("video", "flow"):
         words = ["p3d", "--data.name=records", f"--data.root={shards}", "--model.width=4", "--task.clip_frames=4"]
-        words += ["--task.frame_stride=1", "--training.epochs=1", f"--task.stream={stream}", "--task.crop=[16,16]"]
+        words += [
+            "--task.frame_stride=1",
+            "--training.epochs=1",
+            f"--task.stream={stream}",
+            "--task.crop=[16,16]",
+            "--task.test_clips=2",
+        ]
         train.main([*words, f"--runs={folder / stream}", f"--saved_models={folder / 'served' / stream}"])
         (run,) = (folder / stream / "p3d").iterdir()
         made[stream] = run, folder / "served" / stream / "p3d" / "1"

@@ -194,6 +194,6 @@ def test_offsets_learn_a_shift(rng):
     layer = st.DeformableConv2D(1, 1, modulation=None, use_bias=False, kernel_initializer="ones")
     model = keras.Sequential([layer])
     model.compile(keras.optimizers.Adam(0.02), "mse")
-    losses = model.fit(x, y, epochs=300, verbose=0).history["loss"]
+    losses = [model.train_on_batch(x, y) for _ in range(300)]
     assert losses[-1] < 0.5 * losses[0]
     assert float(ops.mean(layer.predictor(x)[0][:, :, 2:-2, 1])) > 0.3
