@@ -187,7 +187,7 @@ def open_plan(plan, out, how):
         if other and begun:
             raise InputError(
                 f"{out} was begun with other {'options' if 'how' in other else 'videos'}; give the same, or another "
-                f"--out (or delete {path.parent} to begin anew). "
+                f"--out (or delete {path.parent} and its shards to begin anew). "
                 f"Received: {changed(known['how'], wanted['how']) or 'other videos, labels or numbers of shards'}"
             )
     for left in path.parent.glob("*.tfrecord.*"):
