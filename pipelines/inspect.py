@@ -29,7 +29,7 @@ def inspect(root):
     spec, info = records.read_spec(root), records.read_info(root)
     lines, damage = [records.described(spec)], []
     for split in records.splits_of(info):
-        shards = {name: shard for name, shard in sorted(info["shards"].items()) if records.is_shard(name, split)}
+        shards = records.shards_of(info, split)
         for name, stated in shards.items():
             try:
                 records.check_shard(root, name, stated)

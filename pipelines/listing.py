@@ -6,6 +6,7 @@
 import collections
 import dataclasses
 import hashlib
+import math
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -168,6 +169,12 @@ def check_range(name, value, least, most):
     """Raises InputError unless the option `name` lies in `least`..`most`."""
     if not least <= value <= most:
         raise InputError(f"`{name}` lies in {least}..{most}. Received: {name}={value}")
+
+
+def check_fractions(fractions):
+    """Raises InputError unless the parts for train, validation and test make a whole."""
+    if min(fractions) < 0 or not math.isclose(sum(fractions), 1):
+        raise InputError(f"`fractions` are three parts of 1. Received: fractions={tuple(fractions)}")
 
 
 def split_by_group(members, fractions):

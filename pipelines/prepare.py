@@ -133,11 +133,12 @@ def prepare(
 
 def carry_out(plan, out, how, ignored, engine, workers, address):
     """Writes what is left of a plan; returns `dataset_info.json`."""
-    left = [shard for shard in plan if not shard.is_done]
-    progress = Progress(sum(len(shard.videos) for shard in plan))
+    progress, left = Progress(sum(len(shard.videos) for shard in plan)), []
     for shard in plan:
-        if shard not in left:
+        if shard.is_done:
             progress.add(shard, json.loads(shard.told.read_text()))
+        else:
+            left.append(shard)
     for shard, result in engines.run(write_shard, left, engine, workers, address):
         progress.add(shard, result)
     return finish(plan, out, how, ignored)
@@ -145,7 +146,7 @@ def carry_out(plan, out, how, ignored, engine, workers, address):
 
 def plan_shards(listing, out, how, shards, stop):
     """Every split's videos over its shards: in an order without meaning, of nearly equal sizes of files."""
-    plan = []
+    plan, spec = [], how.spec(listing)
     for split, videos in listing.splits.items():
         if not videos:
             continue
@@ -156,7 +157,6 @@ def plan_shards(listing, out, how, shards, stop):
             n = min(range(number), key=lambda n: (sizes[n], n))
             parts[n].append(video)
             sizes[n] += _size(video)
-        spec = how.spec(listing)
         names = records.shard_names(split, number)
         plan += [Shard(str(out), name, tuple(part), how, spec, stop) for name, part in zip(names, parts)]
     return plan
@@ -335,9 +335,7 @@ def kind_of(path):
 
 def summary(info, out):
     """What a folder of shards holds, in a few lines."""
-    shards = info["shards"].items()
-    splits = records.splits_of(info)
-    lines = [records.counted(split, {n: s for n, s in shards if records.is_shard(n, split)}) for split in splits]
+    lines = [records.counted(split, records.shards_of(info, split)) for split in records.splits_of(info)]
     lines += [f"skipped: {entry['reason']}" for entry in info["skipped"]]
     lines += [f"ignored: {what}" for what in info["made"][-1]["ignored"]]
     return "\n".join([*lines, f"shards: {out}"])

@@ -22,6 +22,7 @@ import tensorflow as tf
 from keras_st import cli
 from keras_st.specs import FeatureSpec, InputError
 from pipelines import remote
+from pipelines.sampling import check_process, epoch_key, shuffled
 from pipelines.schema import ENCODINGS, RecordSpec, decode_clip, encode_clip, parse_clip, spec_of, steps_of
 
 SHUFFLED_BYTES = 2**28  # of records in memory at once, still encoded
@@ -154,6 +155,11 @@ def splits_of(info):
     return sorted({split_of(name) for name in info["shards"]})
 
 
+def shards_of(info, split):
+    """Name -> what a `dataset_info.json` states, of the shards of a split, in order."""
+    return {name: shard for name, shard in sorted(info["shards"].items()) if is_shard(name, split)}
+
+
 def counted(split, shards):
     """How much the shards of a split hold, in a line; `shards`: name -> what is stated."""
     clips, frames, size = (sum(shard[name] for shard in shards.values()) for name in ("clips", "frames", "bytes"))
@@ -260,11 +266,6 @@ def _join(root, name):
     return f"{str(root).rstrip('/')}/{name}"
 
 
-def _shuffled(x, key):
-    """A permutation that is a function of `key` alone (a shuffle buffer's seed cannot be a tensor everywhere)."""
-    return tf.random.experimental.stateless_shuffle(x, key)
-
-
 @functools.lru_cache(maxsize=4096)
 def _clips_in(path, size, modified):
     """Records in a shard, every CRC checked; a file of another size or date is read again."""
@@ -326,12 +327,9 @@ def read_dataset(
     """
     if not root or not (remote.is_remote(root) or tf.io.gfile.isdir(root)):  # object stores have no folders
         raise InputError(f"`root` must be the folder of the shards. Received: root={root!r}")
-    if not 0 <= process < processes:
-        raise InputError(
-            f"`process` counts from 0 to processes - 1. Received: process={process}, processes={processes}"
-        )
+    check_process(process, processes)
     spec, info = read_spec(root), read_info(root)
-    shards = {name: shard for name, shard in sorted(info["shards"].items()) if is_shard(name, split)}
+    shards = shards_of(info, split)
     missing = [name for name in shards if not tf.io.gfile.exists(_join(root, name))]
     if not shards or missing:
         raise InputError(
@@ -349,11 +347,11 @@ def read_dataset(
     count = sum(shards[name]["clips"] for name in names)
     paths = [_join(root, name) for name in names]
     if split == "train" and shuffle:
-        key = tf.stack([tf.cast(seed, tf.int64), tf.cast(epoch, tf.int64)])
+        key = epoch_key(seed, epoch)
         size = sum(shards[name]["bytes"] for name in names) / max(count, 1)
         at_once = max(1, min(SHUFFLED_AT_ONCE, int(SHUFFLED_BYTES / max(size, 1))))
-        chunks = tf.data.TFRecordDataset(_shuffled(tf.constant(paths), key)).batch(at_once)
-        records = chunks.enumerate(1).map(lambda n, chunk: _shuffled(chunk, key + n * 1_000_003)).unbatch()
+        chunks = tf.data.TFRecordDataset(shuffled(tf.constant(paths), key)).batch(at_once)
+        records = chunks.enumerate(1).map(lambda n, chunk: shuffled(chunk, key + n * 1_000_003)).unbatch()
     else:
         records = tf.data.TFRecordDataset(paths)
     if not by_shard:

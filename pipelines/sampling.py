@@ -1,6 +1,26 @@
-"""Which frames of a video make a clip: index functions, in the tf.data graph."""
+"""Which videos come in what order, and which of their frames make a clip: functions in the tf.data graph."""
 
 import tensorflow as tf
+
+from keras_st.specs import InputError
+
+
+def epoch_key(seed, epoch):
+    """What decides the order of an epoch, int64 (2,); both may be tensors."""
+    return tf.stack([tf.cast(seed, tf.int64), tf.cast(epoch, tf.int64)])
+
+
+def shuffled(x, key):
+    """A permutation that is a function of `key` alone (a shuffle buffer's seed cannot be a tensor everywhere)."""
+    return tf.random.experimental.stateless_shuffle(x, key)
+
+
+def check_process(process, processes):
+    """Raises InputError unless `process` is one of `processes`, counted from 0."""
+    if not 0 <= process < processes:
+        raise InputError(
+            f"`process` counts from 0 to processes - 1. Received: process={process}, processes={processes}"
+        )
 
 
 def random_clip(length, frames, stride, seed):

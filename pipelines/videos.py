@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_st.specs import InputError, MissingExtra
+from pipelines.sampling import epoch_key, shuffled
 
 MISSING_FRAMES, MISSING_SHARE = 2, 0.01  # of what a header states; intact files may hold one or two frames fewer
 TOLERANCE = 1e-6  # seconds: containers count time in fractions of their own
@@ -171,8 +172,7 @@ def in_memory(videos, labels, ids, *, shuffle, epoch, seed):
         labels, ids = tf.constant(labels, tf.int64), tf.constant(ids)
     order = tf.range(len(videos))
     if shuffle:
-        key = tf.stack([tf.cast(seed, tf.int64), tf.cast(epoch, tf.int64)])
-        order = tf.random.experimental.stateless_shuffle(order, key)
+        order = shuffled(order, epoch_key(seed, epoch))
 
     def element(n):
         video = tf.ensure_shape(frames[spans[n, 0] : spans[n, 1]], (None, *frames.shape[1:]))

@@ -12,7 +12,6 @@ https://www.cs.toronto.edu/~nitish/unsupervised_video/) is a test set (T, N, H, 
 import contextlib
 import dataclasses
 import functools
-import math
 import pathlib
 import zipfile
 
@@ -20,7 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_st.specs import VIDEO, FeatureSpec, InputError
-from pipelines.listing import Listing, Video, split_by_group
+from pipelines.listing import Listing, Video, check_fractions, split_by_group
+from pipelines.sampling import epoch_key, shuffled
 from pipelines.videos import Frame
 
 SPLITS = ("train", "validation", "test")
@@ -65,8 +65,7 @@ def array(
     """
     if split not in SPLITS:
         raise InputError(f"`split` of array must be one of {SPLITS}. Received: split={split!r}")
-    if min(fractions) < 0 or not math.isclose(sum(fractions), 1):
-        raise InputError(f"`fractions` are three parts of 1. Received: fractions={tuple(fractions)}")
+    check_fractions(fractions)
     path = _file(root, split)
     with _opened(path, videos, labels) as (stored, classes):
         stored = _in_order(stored, time_first, path)
@@ -88,8 +87,7 @@ def array(
         elements = {name: tf.constant(values) for name, values in elements.items()}
     order = tf.range(len(rows))
     if split == "train" and shuffle:
-        key = tf.stack([tf.cast(seed, tf.int64), tf.cast(epoch, tf.int64)])
-        order = tf.random.experimental.stateless_shuffle(order, key)
+        order = shuffled(order, epoch_key(seed, epoch))
 
     def element(n):
         return {name: values[n] for name, values in elements.items()}
@@ -128,6 +126,7 @@ def array_listing(
 
     Raises: InputError: a file that is damaged or of other content.
     """
+    check_fractions(fractions)
     file = pathlib.Path(path)
     with _opened(file, videos, labels) as (stored, classes):
         count = len(_in_order(stored, False, file))

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_st.specs import FeatureSpec, InputError
+from pipelines.sampling import epoch_key, shuffled
 
 PARTS = {"train": (0.0, 0.7), "validation": (0.7, 0.8), "test": (0.8, 1.0)}
 
@@ -62,8 +63,7 @@ def crowd_flow(
         flow, names = tf.constant(flow), tf.constant(names)
     starts = tf.range(count)
     if split == "train" and shuffle:
-        key = tf.stack([tf.cast(seed, tf.int64), tf.cast(epoch, tf.int64)])
-        starts = tf.random.experimental.stateless_shuffle(starts, key)
+        starts = shuffled(starts, epoch_key(seed, epoch))
 
     def window(start):
         return {

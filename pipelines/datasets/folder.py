@@ -6,11 +6,10 @@ it; classes are in the order of their names. Files that are not videos by their 
 listed as ignored, hidden files and folders are passed over.
 """
 
-import math
 import re
 
 from keras_st.specs import InputError
-from pipelines.listing import Listing, Video, find_files, split_by_group
+from pipelines.listing import Listing, Video, check_fractions, find_files, split_by_group
 
 SPLITS = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
 
@@ -31,8 +30,7 @@ def folder_listing(root: str, *, fractions: tuple[float, float, float] = (0.8, 0
         InputError: a folder that cannot be read or holds no video; videos beside class folders, folders beside split
             folders; parts that do not sum to 1; an expression that is none, or finds nothing in an id.
     """
-    if min(fractions) < 0 or not math.isclose(sum(fractions), 1):
-        raise InputError(f"`fractions` are three parts of 1. Received: fractions={tuple(fractions)}")
+    check_fractions(fractions)
     paths, others = find_files(root)
     if not paths:
         raise InputError(f"{root} must hold videos. Received: none among {len(others)} files")

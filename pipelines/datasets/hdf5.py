@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from keras_st.specs import InputError
 from pipelines import remote
+from pipelines.sampling import check_process, epoch_key, shuffled
 
 SUFFIXES = (".h5", ".hdf5")
 
@@ -56,10 +57,7 @@ def hdf5(
         InputError: no tensorflow-io; a file that is missing, damaged or of other content; videos that are too short.
             Frames that cannot be decompressed raise `tf.errors.InvalidArgumentError` while reading.
     """
-    if not 0 <= process < processes:
-        raise InputError(
-            f"`process` counts from 0 to processes - 1. Received: process={process}, processes={processes}"
-        )
+    check_process(process, processes)
     path = _file(root, split)
     starts, stops, shape, label = _described(path)
     shortest = shape[0] if shape[0] > 0 else min(stops - starts)
@@ -71,8 +69,7 @@ def hdf5(
         label = None if label is None else tf.constant(label)
     order = tf.range(len(starts))
     if split == "train" and shuffle:
-        key = tf.stack([tf.cast(seed, tf.int64), tf.cast(epoch, tf.int64)])
-        order = tf.random.experimental.stateless_shuffle(order, key)
+        order = shuffled(order, epoch_key(seed, epoch))
 
     def element(n):
         clip = {"video": tf.reshape(stored[starts[n] : stops[n]], shape)}

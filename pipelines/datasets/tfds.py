@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_st.specs import InputError
+from pipelines.sampling import epoch_key, shuffled
 
 SPLITS = ("train", "validation", "test")
 SHUFFLED_AT_ONCE = 256  # neighbours that are shuffled among themselves, as they are stored
@@ -78,18 +79,18 @@ def tfds(
         raise InputError(f"{builder} must be stored as tfrecord. Received: {source.info.file_format.value}")
     files = tf.constant([str(piece.filename) for piece in pieces])
     rows = tf.constant([(piece.skip, piece.take) for piece in pieces], tf.int64)
-    key = tf.stack([tf.cast(seed, tf.int64), tf.cast(epoch, tf.int64)])
+    key = epoch_key(seed, epoch)
     order = tf.range(len(pieces))
     if split == "train" and shuffle:
-        order = tf.random.experimental.stateless_shuffle(order, key)
+        order = shuffled(order, key)
 
     def records(n):
         stem = tf.strings.split(files[n], "/")[-1]
         numbered = tf.data.TFRecordDataset(files[n]).enumerate().skip(rows[n, 0]).take(rows[n, 1])
         return numbered.map(lambda number, record: (tf.strings.join([stem, tf.strings.as_string(number)], "/"), record))
 
-    def shuffled(n, chunk):
-        places = tf.random.experimental.stateless_shuffle(tf.range(tf.shape(chunk[0])[0]), key + n * 1_000_003)
+    def shuffled_chunk(n, chunk):
+        places = shuffled(tf.range(tf.shape(chunk[0])[0]), key + n * 1_000_003)
         return tf.gather(chunk[0], places), tf.gather(chunk[1], places)
 
     def element(name, record):
@@ -99,7 +100,7 @@ def tfds(
 
     clips = tf.data.Dataset.from_tensor_slices(order).flat_map(records)
     if split == "train" and shuffle:
-        clips = clips.batch(SHUFFLED_AT_ONCE).enumerate(1).map(shuffled).unbatch()
+        clips = clips.batch(SHUFFLED_AT_ONCE).enumerate(1).map(shuffled_chunk).unbatch()
     count = sum(piece.examples_in_shard if piece.take == -1 else piece.take for piece in pieces)
     return clips.map(element, num_parallel_calls=tf.data.AUTOTUNE).apply(tf.data.experimental.assert_cardinality(count))
 
