@@ -70,6 +70,8 @@ LISTINGS: dict[str, Callable[..., Listing]] = {
     "weizmann": weizmann_listing,
 }
 
+NO_STREAMS = {"boxes", "id", "label", "length", "mask", "size", "time"}  # said of a video, not seen by a model
+
 # name -> function(**options) -> FeatureSpec of `video`, where its dtype does not tell the range
 FEATURES: dict[str, Callable[..., FeatureSpec]] = {
     "array": array_module.feature,
@@ -131,15 +133,20 @@ def _with_root(options):
 
 
 def feature_spec(dataset: tf.data.Dataset, name: str | None = None, stream="video", **options) -> FeatureSpec:
-    """The spec of `video` (or of another `stream`) in the elements of a data set; uint8 spans 0..255, float 0..1.
+    """The spec of `video`, or of another `stream`, in the elements of a data set.
 
-    With the `name` and `options` it was made with, what that data set knows better (its unit and largest value).
+    With the `name` and `options` it was made with, what that data set knows better (its unit and largest value). Else
+    video spans 0..255 where it is uint8, 0..1 where it is float, and flow and features have no range.
     """
-    if stream not in dataset.element_spec:
-        raise InputError(f"This data set holds {', '.join(sorted(dataset.element_spec))}. Received: stream={stream!r}")
+    known = {key: found for key, found in dataset.element_spec.items() if key not in NO_STREAMS}
+    if stream not in known:
+        raise InputError(f"This data set holds {', '.join(sorted(known))}. Received: stream={stream!r}")
     if name in FEATURES:
         return FEATURES[name](**_with_root(options), stream=stream)
-    video = dataset.element_spec[stream]
-    value_range = (0.0, 255.0) if video.dtype == tf.uint8 else (0.0, 1.0)
-    shape = tuple(video.shape.as_list())
-    return dataclasses.replace(VIDEO, dtype=video.dtype.name, shape=shape, value_range=value_range)
+    dtype, shape = known[stream].dtype, tuple(known[stream].shape)
+    if stream == "video":
+        value_range = (0.0, 255.0) if dtype == tf.uint8 else (0.0, 1.0)
+        return dataclasses.replace(VIDEO, dtype=dtype.name, shape=shape, value_range=value_range)
+    if len(shape) < 2 or not dtype.is_floating:
+        raise InputError(f"A stream is a float array a step. Received: stream={stream!r}, {dtype.name} {shape}")
+    return FeatureSpec(stream, dtype.name, shape, unit="px/frame" if stream == "flow" else "")

@@ -7,15 +7,18 @@ from pipelines import transforms
 from pipelines.sampling import random_clip, spread_clips
 from pipelines.schema import decode_frames
 
+FRAMES = ("video", "flow")  # resized, cut, mirrored and scaled; other streams are features, taken as they are stored
+
 
 def training_clips(dataset, specs: tuple[FeatureSpec, ...], task: ClassifyTask, batch_size: int, seed):
     """Batches `(inputs, targets)` with one clip of every video, drawn at random.
 
-    specs: of what a model sees, `video` or `flow` or both; those share place in time, crop and mirroring. Frames that
-    are stored encoded are decoded after they are chosen.
+    specs: of what a model sees: `video`, `flow`, stored features. All share place in time, frames also crop and
+    mirroring. What is stored encoded is decoded after it is chosen.
 
-    inputs: by the names in `specs`, float32 (B, T, H, W, C), values 0..1 (flow that was enlarged may leave them).
-    targets: `logits`, the labels int64 (B,).
+    inputs: by the names in `specs`, float32 (B, T, H, W, C), values 0..1 (flow that was enlarged may leave them);
+    features as they are stored, float32 (B, T, D) or (B, T, h, w, C).
+    targets: `logits`, the labels: int64 (B,); of frames float32 (B, T, K), 0 or 1, rows of -1 where not labelled.
     With a `frame_stride` flow is that of every so manyth frame to the one after it.
     Place in time, crop and mirroring are functions of `seed` (int64 scalar, also a tensor) and the video's place in
     the data set.
@@ -25,16 +28,16 @@ def training_clips(dataset, specs: tuple[FeatureSpec, ...], task: ClassifyTask, 
     def draw(index, element):
         pair = tf.stack([tf.cast(seed, tf.int64), 8 * index])
         length = tf.shape(element[specs[0].name])[0]
-        places = random_clip(length, task.clip_frames, task.frame_stride, pair)
+        places = random_clip(length, task.clip_frames, task.frame_stride, pair, task.short)
         inputs = {}
         for spec in specs:
-            frames, is_flow = _frames(element, spec, places, task), spec.name == "flow"
-            if task.crop:
-                frames = transforms.random_crop(frames, task.crop, pair + [0, 1])
-            if task.flip:
-                frames = transforms.random_flip(frames, pair + [0, 4], is_flow)
-            inputs[spec.name] = _scaled(frames, spec)
-        return inputs, {"logits": element["label"]}
+            steps, is_flow = _steps(element, spec, places, task), spec.name == "flow"
+            if task.crop and spec.name in FRAMES:
+                steps = transforms.random_crop(steps, task.crop, pair + [0, 1])
+            if task.flip and spec.name in FRAMES:
+                steps = transforms.random_flip(steps, pair + [0, 4], is_flow)
+            inputs[spec.name] = _scaled(steps, spec)
+        return inputs, {"logits": _labels(element, places, task)}
 
     return dataset.enumerate().map(draw, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
 
@@ -42,15 +45,20 @@ def training_clips(dataset, specs: tuple[FeatureSpec, ...], task: ClassifyTask, 
 def view_batches(dataset, specs: tuple[FeatureSpec, ...], task: ClassifyTask, batch_size: int):
     """Batches `(inputs, targets)` of all test views of every video, nothing random.
 
-    inputs: by the names in `specs` float32 (B, views, T, H, W, C), `id` string (B,).
+    inputs: by the names in `specs` float32 (B, views, T, ...) as in `training_clips`, `id` string (B,).
     targets: `logits`, the labels int64 (B,).
+
+    With labels of frames a video is one view, all of it (every `frame_stride`-th frame), in a batch of its own, for
+    videos differ in length: inputs (1, 1, T, ...), targets float32 (1, T, K).
     """
     check_elements(dataset, specs, task)
 
     def views(element):
         inputs = {spec.name: views_of_element(element, spec, task) for spec in specs}
-        return {**inputs, "id": element["id"]}, {"logits": element["label"]}
+        places = _view_places(tf.shape(element[specs[0].name])[0], task)[0]
+        return {**inputs, "id": element["id"]}, {"logits": _labels(element, places, task)}
 
+    batch_size = 1 if task.labels == "frames" else batch_size
     return dataset.map(views, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
 
 
@@ -60,14 +68,13 @@ def views_of_clip(video, task: ClassifyTask, spec: FeatureSpec):
 
 
 def views_of_element(element, spec: FeatureSpec, task: ClassifyTask):
-    """The test views of the `video` or `flow` of an element."""
-    length, is_flow = tf.shape(element[spec.name])[0], spec.name == "flow"
-    places = spread_clips(length, task.clip_frames, task.frame_stride, task.test_clips, task.placement)
-    clips = []
-    for n in range(task.test_clips):
-        frames = _frames(element, spec, places[n], task)
-        clips.append(transforms.view_crops(frames, task.crop, task.test_crops, is_flow) if task.crop else frames[None])
-    return _scaled(tf.concat(clips, 0), spec)
+    """The test views of a stream of an element."""
+    is_flow, is_cut = spec.name == "flow", task.crop and spec.name in FRAMES
+    views = []
+    for places in _view_places(tf.shape(element[spec.name])[0], task):
+        steps = _steps(element, spec, places, task)
+        views.append(transforms.view_crops(steps, task.crop, task.test_crops, is_flow) if is_cut else steps[None])
+    return _scaled(tf.concat(views, 0), spec)
 
 
 def first_view(inputs, targets):
@@ -75,28 +82,80 @@ def first_view(inputs, targets):
     return {name: views[:, 0] for name, views in inputs.items() if name != "id"}, targets
 
 
-def _frames(element, spec, places, task):
-    """The frames at `places`, decoded if they are stored encoded, resized as the task asks."""
-    frames = decode_frames(tf.gather(element[spec.name], places), spec, element.get("size"))
-    return transforms.resize(frames, task.resize, spec.name == "flow") if task.resize else frames
+def _view_places(length, task):
+    """Places in time of the test clips of a video, a list."""
+    if task.labels == "frames":
+        return [tf.range(0, length, task.frame_stride)]
+    places = spread_clips(length, task.clip_frames, task.frame_stride, task.test_clips, task.placement, task.short)
+    return tf.unstack(places)
 
 
-def _scaled(frames, spec):
-    low, high = spec.value_range or (0.0, 1.0)
-    return (tf.cast(frames, tf.float32) - low) / (high - low)  # last: bytes are cut and mirrored sooner than floats
+def _steps(element, spec, places, task):
+    """A stream at `places`, decoded if it is stored encoded; frames resized as the task asks."""
+    steps = decode_frames(tf.gather(element[spec.name], places), spec, element.get("size"))
+    if task.resize and spec.name in FRAMES:
+        return transforms.resize(steps, task.resize, spec.name == "flow")
+    return steps
+
+
+def _scaled(steps, spec):
+    low, high = spec.value_range if spec.name in FRAMES and spec.value_range else (0.0, 1.0)
+    return (tf.cast(steps, tf.float32) - low) / (high - low)  # last: bytes are cut and mirrored sooner than floats
+
+
+def _labels(element, places, task):
+    """The target of a clip: the video's label, or those of the frames at `places`."""
+    if task.labels == "video":
+        return element["label"]
+    return tf.cast(tf.gather(element["label"], places), tf.float32)
 
 
 def check_elements(dataset, specs, task: ClassifyTask):
-    """Raises InputError unless the elements are labelled videos that make clips of one size."""
-    if "label" not in dataset.element_spec:
-        raise InputError(f"A classifier needs clips with a label. Received: {sorted(dataset.element_spec)}")
+    """Raises InputError unless the elements are labelled as the task says, and make clips of one size."""
+    known = dataset.element_spec
+    if "label" not in known:
+        raise InputError(f"A classifier needs clips with a label. Received: {sorted(known)}")
+    rank, kind = (0, "(): one class") if task.labels == "video" else (2, "(T, K): 0 or 1 for every frame and class")
+    if known["label"].shape.rank not in (None, rank):
+        raise InputError(
+            f"With task.labels={task.labels} the `label` of a video is {kind}. "
+            f"Received: label {tuple(known['label'].shape)}"
+        )
+    if task.labels == "frames" and (task.test_clips, task.test_crops) != (1, 1):
+        raise InputError(
+            "Labels of frames are scored on whole videos, in one view. "
+            f"Received: task.test_clips={task.test_clips}, task.test_crops={task.test_crops}"
+        )
+    _check_features(specs, task)
+    lengths = {spec.name: known[spec.name].shape[0] for spec in specs}
+    if len(set(lengths.values()) - {None}) > 1:
+        raise InputError(f"Streams of a video have the same number of steps. Received: {lengths}")
     for spec in specs:
-        known = dataset.element_spec[spec.name].shape
-        _, height, width, channels = known if known.rank == 4 else spec.shape  # of encoded frames only the spec tells
-        if None in (height, width) and not (task.resize or task.crop):
-            raise InputError("Frames of several sizes need --task.resize or --task.crop. Received: neither")
-        if channels != (task.channels or channels):
-            raise InputError(f"`{spec.name}` has {channels} channels. Received: task.channels={task.channels}")
-        size = task.resize or (height, width)
-        if task.crop and None not in size and (task.crop[0] > size[0] or task.crop[1] > size[1]):
-            raise InputError(f"A crop must fit into the frames of {size[0]}x{size[1]}. Received: crop={task.crop}")
+        if spec.name in FRAMES:
+            _check_frames(known[spec.name].shape, spec, task)
+
+
+def _check_features(specs, task):
+    """Stored features are not resized, cut or mirrored: nobody may believe that they were."""
+    features = [spec.name for spec in specs if spec.name not in FRAMES]
+    if features and task.test_crops > 1:
+        raise InputError(
+            f"Stored features have no crops. Received: task.test_crops={task.test_crops} with {', '.join(features)}"
+        )
+    for option in ("resize", "crop", "flip") if len(features) == len(specs) else ():
+        if getattr(task, option):
+            raise InputError(
+                f"Stored features are taken as they are; `{option}` is for video and flow. "
+                f"Received: task.{option}={getattr(task, option)} with {', '.join(features)}"
+            )
+
+
+def _check_frames(shape, spec, task):
+    _, height, width, channels = shape if shape.rank == 4 else spec.shape  # of encoded frames only the spec tells
+    if None in (height, width) and not (task.resize or task.crop):
+        raise InputError("Frames of several sizes need --task.resize or --task.crop. Received: neither")
+    if spec.name == "video" and channels != (task.channels or channels):
+        raise InputError(f"`video` has {channels} channels. Received: task.channels={task.channels}")
+    size = task.resize or (height, width)
+    if task.crop and None not in size and (task.crop[0] > size[0] or task.crop[1] > size[1]):
+        raise InputError(f"A crop must fit into the frames of {size[0]}x{size[1]}. Received: crop={task.crop}")

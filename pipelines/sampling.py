@@ -23,22 +23,22 @@ def check_process(process, processes):
         )
 
 
-def random_clip(length, frames, stride, seed):
+def random_clip(length, frames, stride, seed, short="loop"):
     """Indices (frames,) of a clip that starts anywhere in a video of `length` frames; `seed` int64 (2,) decides.
 
-    Videos shorter than the clip start over.
+    short: videos shorter than the clip start over ("loop") or repeat their "last" frame.
     """
     last = tf.maximum(length - _reach(frames, stride), 0)
     start = tf.random.stateless_uniform([], seed, 0, last + 1, tf.int32)
-    return (start + stride * tf.range(frames)) % length
+    return _inside(start + stride * tf.range(frames), length, short)
 
 
-def spread_clips(length, frames, stride, clips, placement="centre"):
+def spread_clips(length, frames, stride, clips, placement="centre", short="loop"):
     """Indices (clips, frames) of clips spread evenly over a video of `length` frames.
 
     placement: "centre": clip n is centred in the n-th of equal segments; "ends": the first clip starts with the video,
-    the last ends with it (one clip: in the middle). Starts are rounded half to even. Videos shorter than the clip
-    start over.
+    the last ends with it (one clip: in the middle). Starts are rounded half to even.
+    short: videos shorter than the clip start over ("loop") or repeat their "last" frame.
     """
     reach, n = _reach(frames, stride), tf.range(clips, dtype=tf.float32)
     room = tf.cast(tf.maximum(length - reach, 0), tf.float32)
@@ -48,7 +48,11 @@ def spread_clips(length, frames, stride, clips, placement="centre"):
     else:
         starts = n * room / (clips - 1)
     starts = tf.cast(tf.round(starts), tf.int32)
-    return (starts[:, None] + stride * tf.range(frames)) % length
+    return _inside(starts[:, None] + stride * tf.range(frames), length, short)
+
+
+def _inside(places, length, short):
+    return places % length if short == "loop" else tf.minimum(places, length - 1)
 
 
 def _reach(frames, stride):

@@ -1,4 +1,4 @@
-"""Labelled videos to training clips and test views."""
+"""Labelled videos, stored features and labelled frames to training clips and test views."""
 
 import dataclasses
 
@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from keras_st.specs import VIDEO, ClassifyTask, InputError
-from pipelines import make_dataset
-from pipelines.classify import check_elements, first_view, training_clips, view_batches
+from pipelines import feature_spec, make_dataset
+from pipelines.classify import check_elements, first_view, training_clips, view_batches, views_of_clip
 from pipelines.videos import in_memory
 
 SPEC = dataclasses.replace(VIDEO, shape=(None, 6, 8, 1))
@@ -80,6 +80,176 @@ def test_frames_are_resized_before_they_are_cut():
     task = ClassifyTask(clip_frames=2, resize=(12, 16), crop=(10, 16))
     ((inputs, _),) = training_clips(numbered([5]), (SPEC,), task, 1, 0).as_numpy_iterator()
     assert inputs["video"].shape == (1, 2, 10, 16, 1)
+
+
+def test_a_short_video_scores_as_the_same_padded_by_hand():
+    """Spec B7.9: padding by the repeated last frame."""
+    task, model = ClassifyTask(clip_frames=30, short="last"), np.random.default_rng(0).normal(size=(30, 6, 8, 1))
+    video = np.random.default_rng(1).integers(0, 256, (10, 6, 8, 1), np.uint8)
+    padded, scores = np.concatenate([video, np.repeat(video[-1:], 20, 0)]), {}
+    for name, clip in (("short", video), ("padded", padded), ("looped", np.concatenate([video] * 3))):
+        clips = in_memory([clip], [0], ["v"], shuffle=False, epoch=0, seed=0)
+        ((drawn, _),) = training_clips(clips, (SPEC,), task, 1, 0).as_numpy_iterator()
+        ((seen, _),) = view_batches(clips, (SPEC,), task, 1).as_numpy_iterator()
+        np.testing.assert_array_equal(drawn["video"], seen["video"][:, 0])
+        scores[name] = (drawn["video"] * model).sum()
+    assert scores["short"] == scores["padded"] != scores["looped"]
+
+
+# Stored features
+
+
+def stored(lengths=(20, 3, 11)):
+    """`pooled` float16 (T, 2), a step's number and 1000, `maps` (T, 2, 3, 4) of the number, frames of it, a label."""
+
+    def element(n, length):
+        number = tf.cast(tf.range(length), tf.float16)
+        maps = tf.broadcast_to(number[:, None, None, None], [length, 2, 3, 4])
+        frames = tf.broadcast_to(tf.cast(number, tf.uint8)[:, None, None, None], [length, 6, 8, 1])
+        return {
+            "pooled": tf.stack([number, tf.fill([length], tf.constant(1000.0, tf.float16))], 1),
+            "maps": tf.ensure_shape(maps, (None, 2, 3, 4)),
+            "video": tf.ensure_shape(frames, (None, 6, 8, 1)),
+            "label": n,
+            "id": tf.strings.as_string(n),
+        }
+
+    return tf.data.Dataset.from_tensor_slices((np.arange(len(lengths)), np.array(lengths, np.int32))).map(element)
+
+
+def specs_of(dataset, *names):
+    return tuple(feature_spec(dataset, stream=name) for name in names)
+
+
+def test_features_are_chosen_as_frames_and_otherwise_left_alone():
+    dataset = stored()
+    specs = specs_of(dataset, "pooled", "maps", "video")
+    assert [(s.name, s.dtype, s.value_range) for s in specs[:2]] == [
+        ("pooled", "float16", None),
+        ("maps", "float16", None),
+    ]
+    task, starts = ClassifyTask(clip_frames=4, frame_stride=2, crop=(4, 5), flip=True, resize=(12, 16)), set()
+    for seed in range(10):
+        ((inputs, targets),) = training_clips(dataset, specs, task, 8, seed).as_numpy_iterator()
+        assert inputs["pooled"].shape == (3, 4, 2) and inputs["maps"].shape == (3, 4, 2, 3, 4)
+        assert inputs["video"].shape == (3, 4, 4, 5, 1) and {x.dtype.name for x in inputs.values()} == {"float32"}
+        number = inputs["pooled"][..., 0]
+        np.testing.assert_array_equal(number, inputs["maps"][..., 1, 2, 3])
+        np.testing.assert_allclose(number, inputs["video"][..., 2, 2, 0] * 255, atol=1e-4)
+        assert (inputs["pooled"][..., 1] == 1000).all() and (np.diff(number[[0, 2]]) == 2).all()
+        np.testing.assert_array_equal(targets["logits"], [0, 1, 2])
+        starts.add(number[0, 0])
+    assert len(starts) > 4
+
+
+def test_views_of_features():
+    dataset, task = stored(), ClassifyTask(clip_frames=3, test_clips=2, placement="ends")
+    ((inputs, targets),) = view_batches(dataset, specs_of(dataset, "pooled", "maps"), task, 8).as_numpy_iterator()
+    assert inputs["pooled"].shape == (3, 2, 3, 2) and inputs["maps"].shape == (3, 2, 3, 2, 3, 4)
+    np.testing.assert_array_equal(inputs["pooled"][0, :, :, 0], [[0, 1, 2], [17, 18, 19]])
+    np.testing.assert_array_equal(inputs["pooled"][..., 0], inputs["maps"][..., 0, 0, 0])
+    first, labels = first_view(inputs, targets)
+    assert first.keys() == {"pooled", "maps"} and labels is targets
+
+
+def test_options_that_features_do_not_take_are_named():
+    dataset = stored()
+    for option, value in (("resize", (4, 4)), ("crop", (1, 1)), ("flip", True)):
+        with pytest.raises(InputError, match=f"taken as they are.*Received: task.{option}=.*with pooled"):
+            check_elements(dataset, specs_of(dataset, "pooled"), ClassifyTask(**{option: value}))
+        check_elements(dataset, specs_of(dataset, "pooled", "video"), ClassifyTask(**{option: value}))
+    with pytest.raises(InputError, match="no crops. Received: task.test_crops=5 with maps"):
+        check_elements(dataset, specs_of(dataset, "video", "maps"), ClassifyTask(crop=(4, 4), test_crops=5))
+    check_elements(dataset, specs_of(dataset, "pooled"), ClassifyTask(channels=3))  # of video alone
+
+
+@pytest.mark.parametrize("stream", ["label", "id", "sound"])
+def test_what_is_no_stream_is_named(stream):
+    with pytest.raises(InputError, match=f"holds maps, pooled, video. Received: stream='{stream}'"):
+        feature_spec(stored(), stream=stream)
+    times = stored().map(lambda e: {**e, "sound": e["pooled"][:, 0], "count": tf.cast(e["maps"], tf.int32)})
+    for name in ("sound", "count"):
+        with pytest.raises(InputError, match=f"float array a step. Received: stream='{name}'"):
+            feature_spec(times, stream=name)
+
+
+def test_streams_of_other_lengths_are_refused():
+    dataset = stored().map(
+        lambda e: {**e, "pooled": e["pooled"][:3], "maps": tf.ensure_shape(e["maps"][:2], (2, 2, 3, 4))}
+    )
+    dataset = dataset.map(lambda e: {**e, "pooled": tf.ensure_shape(e["pooled"], (3, 2))})
+    with pytest.raises(InputError, match="same number of steps. Received: {'pooled': 3, 'maps': 2}"):
+        check_elements(dataset, specs_of(dataset, "pooled", "maps"), ClassifyTask())
+
+
+# Labelled frames
+
+
+def labelled(lengths=(20, 3, 11)):
+    """Numbered frames; class 0 in even ones, class 1 from frame 5 on, both; frame 2 is not labelled."""
+
+    def add(element):
+        number = tf.range(tf.shape(element["video"])[0])
+        label = tf.stack([1 - number % 2, tf.cast(number >= 5, tf.int32)], 1)
+        return {**element, "label": tf.where(number[:, None] == 2, -1, label)}
+
+    return numbered(lengths).map(add)
+
+
+def want_of(numbers):
+    label = np.stack([1 - numbers % 2, numbers >= 5], -1).astype("float32")
+    label[numbers == 2] = -1
+    return label
+
+
+FRAME_LABELS = {"labels": "frames", "clip_frames": 6, "frame_stride": 2}
+
+
+@pytest.mark.parametrize("short", ["loop", "last"])
+def test_labels_are_those_of_the_frames(short):
+    task = ClassifyTask(**FRAME_LABELS, short=short)
+    for seed in range(8):
+        ((inputs, targets),) = training_clips(labelled(), (SPEC,), task, 8, seed).as_numpy_iterator()
+        assert targets["logits"].shape == (3, 6, 2) and targets["logits"].dtype == np.float32
+        np.testing.assert_array_equal(targets["logits"], want_of(frame_numbers(inputs["video"])))
+    assert (targets["logits"][1] == -1).any()  # three frames, the last not labelled
+
+
+def test_frames_are_scored_on_whole_videos():
+    task = ClassifyTask(**FRAME_LABELS, resize=(12, 16), crop=(10, 14))
+    batches = list(view_batches(labelled(), (SPEC,), task, 8).as_numpy_iterator())
+    for (inputs, targets), length in zip(batches, (20, 3, 11), strict=True):
+        numbers = np.arange(0, length, 2)
+        assert inputs["video"].shape == (1, 1, len(numbers), 10, 14, 1) and inputs["id"].shape == (1,)
+        np.testing.assert_array_equal(frame_numbers(inputs["video"][0, 0]), numbers)
+        assert targets["logits"].dtype == np.float32
+        np.testing.assert_array_equal(targets["logits"], want_of(numbers)[None])
+        first, same = first_view(inputs, targets)
+        assert first["video"].shape == (1, len(numbers), 10, 14, 1) and same is targets
+    seen = views_of_clip(
+        np.arange(9, dtype=np.uint8)[:, None, None, None] * np.ones((1, 6, 8, 1), np.uint8), task, SPEC
+    )
+    np.testing.assert_array_equal(frame_numbers(seen.numpy()[0]), [0, 2, 4, 6, 8])
+
+
+@pytest.mark.parametrize(
+    "dataset, labels, word",
+    [
+        (numbered, "frames", r"\(T, K\).*Received: label \(\)"),
+        (labelled, "video", r"\(\): one class. Received: label \(None, 2\)"),
+        (lambda: numbered().map(lambda e: {**e, "label": tf.zeros(3, tf.int64)}), "video", r"Received: label \(3,\)"),
+        (lambda: numbered().map(lambda e: {**e, "label": tf.zeros(3, tf.int64)}), "frames", r"Received: label \(3,\)"),
+    ],
+)
+def test_labels_of_another_kind_are_named(dataset, labels, word):
+    with pytest.raises(InputError, match=f"task.labels={labels}.*{word}"):
+        check_elements(dataset(), (SPEC,), ClassifyTask(labels=labels))
+
+
+def test_frames_have_one_view():
+    for options in ({"test_clips": 3}, {"test_crops": 5, "crop": (2, 2)}):
+        with pytest.raises(InputError, match="Received: task.test_clips=.*task.test_crops="):
+            check_elements(labelled(), (SPEC,), ClassifyTask(labels="frames", **options))
 
 
 @pytest.mark.parametrize(

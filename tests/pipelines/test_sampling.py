@@ -40,6 +40,24 @@ def test_short_videos_start_over(placement, length):
     np.testing.assert_array_equal(random_clip(length, 8, 1, [1, 2]), np.arange(8) % length)
 
 
+@pytest.mark.parametrize("placement", ["centre", "ends"])
+@pytest.mark.parametrize("length, stride", [(1, 1), (3, 1), (7, 1), (10, 3)])
+def test_short_videos_repeat_their_last_frame(placement, length, stride):
+    want = np.minimum(stride * np.arange(8), length - 1)
+    np.testing.assert_array_equal(both_ways(spread_clips, length, 8, stride, 2, placement, "last"), [want] * 2)
+    np.testing.assert_array_equal(both_ways(random_clip, length, 8, stride, [1, 2], "last"), want)
+
+
+def test_videos_that_are_long_enough_neither_start_over_nor_stand_still():
+    for length in (22, 100):  # clips of 8 frames, every third: they reach over 22
+        for n in range(20):
+            loop, last = (random_clip(length, 8, 3, [1, n], short).numpy() for short in ("loop", "last"))
+            np.testing.assert_array_equal(loop, last)
+            assert (np.diff(loop) == 3).all() and loop[0] >= 0 and loop[-1] < length
+        pair = [spread_clips(length, 8, 3, 4, "ends", short).numpy() for short in ("loop", "last")]
+        np.testing.assert_array_equal(*pair)
+
+
 def test_random_clips_reach_both_ends_and_follow_their_seed():
     starts = [int(both_ways(random_clip, 12, 4, 3, tf.constant([5, n], tf.int64))[0]) for n in range(40)]
     assert set(starts) == {0, 1, 2}  # reach 10
