@@ -11,6 +11,7 @@ from keras_st.specs import VIDEO, FeatureSpec, InputError
 from pipelines import records
 from pipelines.datasets import array as array_module
 from pipelines.datasets import crowd_flow as crowd_flow_module
+from pipelines.datasets import moving_objects as moving_objects_module
 from pipelines.datasets import moving_shapes as moving_shapes_module
 from pipelines.datasets import thermal as thermal_module
 from pipelines.datasets import ut_interaction as ut_interaction_module
@@ -25,6 +26,7 @@ from pipelines.datasets.hmdb51 import hmdb51_listing
 from pipelines.datasets.kth import kth, kth_listing
 from pipelines.datasets.list_file import list_file_listing
 from pipelines.datasets.moving_mnist import moving_mnist
+from pipelines.datasets.moving_objects import moving_objects
 from pipelines.datasets.moving_shapes import left_right, moving_shapes
 from pipelines.datasets.multithumos import multithumos_listing
 from pipelines.datasets.scenes import scenes_listing
@@ -45,6 +47,7 @@ DATASETS: dict[str, Callable[..., tf.data.Dataset]] = {
     "kth": kth,
     "left_right": left_right,
     "moving_mnist": moving_mnist,
+    "moving_objects": moving_objects,
     "moving_shapes": moving_shapes,
     "records": records.read_dataset,
     "tfds": tfds,
@@ -77,12 +80,14 @@ FEATURES: dict[str, Callable[..., FeatureSpec]] = {
     "array": array_module.feature,
     "crowd_flow": crowd_flow_module.feature,
     "kth": records.feature,
+    "moving_objects": moving_objects_module.feature,
     "records": records.feature,
     "thermal": thermal_module.feature,
 }
 
 CLASSES: dict[str, tuple[str, ...]] = {
     "left_right": moving_shapes_module.CLASSES[:2],
+    "moving_objects": moving_objects_module.CLASSES,
     "moving_shapes": moving_shapes_module.CLASSES,
     "thermal": thermal_module.CLASSES,
     "ut_interaction": ut_interaction_module.CLASSES,
