@@ -23,7 +23,7 @@ def strip(context, forecast, truth=None):
     """
     first = max(len(context) - MOST_SHOWN, 0)
     context = context[first:]
-    leads = np.unique(np.linspace(0, len(forecast) - 1, min(len(forecast), MOST_SHOWN)).round().astype(int))
+    leads = _evenly(len(forecast), MOST_SHOWN)
     forecast, truth = forecast[leads], None if truth is None else truth[leads]
     rows = {"context, forecast": np.concatenate([context, forecast])}
     if truth is not None:
@@ -107,7 +107,7 @@ def confusion_matrix(counts, classes=None):
 
 def examples(videos):
     """A row of evenly spaced frames for each of `videos`, `[(name, frames (T, H, W, C))]`."""
-    shown = [frames[np.unique(np.linspace(0, len(frames) - 1, 8).round().astype(int))] for _, frames in videos]
+    shown = [frames[_evenly(len(frames), 8)] for _, frames in videos]
     columns = max(map(len, shown))
     figure = _figure(columns, 1.15 * len(videos) + 0.1)
     for row, ((name, _), frames) in enumerate(zip(videos, shown)):
@@ -182,6 +182,113 @@ def save_gif(path, context, forecast, truth=None, frames_per_second=5, least_hei
     joined[len(context) :, :scale] = 255  # a white bar on top marks the forecast
     images = [Image.fromarray(frame) for frame in joined]
     images[0].save(path, save_all=True, append_images=images[1:], duration=1000 // frames_per_second, loop=0)
+
+
+FOUND, TRUE = "cyan", "lime"  # colours of boxes
+
+
+def attention_overlay(videos):
+    """A row of evenly spaced frames for each of `videos`, under their attention, with boxes found and true ones.
+
+    Every attention map is shown relative to its own maximum: clear where there is none, then yellow to red. Boxes found
+    are drawn solid, true ones dashed.
+
+    Args:
+        videos: `[(name, frames (T, H, W, C), attention (T, h, w) or (T, h, w, 1), boxes, truth)]`; boxes and truth are
+            (T, 4), (top, left, bottom, right) in pixels, half-open, rows of NaN where there is none; or None.
+
+    Raises: ValueError: attention or boxes of another number of frames.
+    """
+    from matplotlib.patches import Rectangle
+
+    videos = [(name, *_overlaid(*video)) for name, *video in videos]
+    shown = [_evenly(len(frames), 8) for _, frames, *_ in videos]
+    columns = max(map(len, shown))
+    figure = _figure(columns, 1.15 * len(videos) + 0.25)
+    for row, ((name, frames, attention, boxes, truth), times) in enumerate(zip(videos, shown)):
+        height, width = frames.shape[1:3]
+        place = {"extent": (0, width, height, 0)}
+        for column, t in enumerate(times):
+            axes = figure.add_subplot(len(videos), columns, row * columns + column + 1)
+            axes.imshow(frames[t], cmap="gray", vmin=0, vmax=255, interpolation="nearest", **place)
+            axes.imshow(attention[t], cmap=_heat(), vmin=0, vmax=1, interpolation="bilinear", **place)
+            for found, style in ((truth, {"color": TRUE, "linestyle": (0, (3, 2))}), (boxes, {"color": FOUND})):
+                if found is not None and np.isfinite(found[t]).all():
+                    top, left, bottom, right = found[t]
+                    axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, lw=1, **style))
+            axes.set_axis_off()
+            if column == 0:
+                axes.set_title(name, fontsize=6, loc="left", pad=2)
+    names = {"attention": Rectangle((0, 0), 1, 1, color=_heat()(0.7))}
+    if any(boxes is not None for *_, boxes, _ in videos):
+        names["found"] = Rectangle((0, 0), 1, 1, fill=False, color=FOUND)
+    if any(truth is not None for *_, truth in videos):
+        names["true"] = Rectangle((0, 0), 1, 1, fill=False, color=TRUE, linestyle=(0, (3, 2)))
+    over = 0.2 / figure.get_size_inches()[1]
+    place = {"loc": "upper right", "bbox_to_anchor": (1, 1), "borderpad": 0.2, "handleheight": 1, "handlelength": 1.5}
+    figure.legend(names.values(), names, ncols=3, fontsize=6, frameon=False, **place)
+    figure.subplots_adjust(left=0.01, right=0.99, top=1 - 1.7 * over, bottom=0.02, wspace=0.05, hspace=0.2)
+    return figure
+
+
+def save_attention_gif(path, frames, attention, boxes=None, truth=None, frames_per_second=5, least_height=160):
+    """Animated GIF: a video on the left, on the right under its attention, with boxes found (cyan) and true (green).
+
+    frames: (T, H, W, C); the others as those of `attention_overlay`.
+    """
+    from PIL import Image, ImageDraw
+
+    frames, attention, boxes, truth = _overlaid(frames, attention, boxes, truth)
+    scale = max(1, -(-least_height // frames.shape[1]))
+    height, width = scale * frames.shape[1], scale * frames.shape[2]
+    images = []
+    for t, frame in enumerate(frames):
+        plain = Image.fromarray(frame).convert("RGB").resize((width, height), Image.Resampling.NEAREST)
+        map_ = Image.fromarray(attention[t].astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+        heat = Image.fromarray(_heat()(np.clip(np.asarray(map_), 0, 1), bytes=True))
+        warm = Image.alpha_composite(plain.convert("RGBA"), heat).convert("RGB")
+        pen = ImageDraw.Draw(warm)
+        for found, colour in ((truth, TRUE), (boxes, FOUND)):
+            if found is not None and np.isfinite(found[t]).all():
+                top, left, bottom, right = np.round(scale * found[t]).astype(int)
+                pen.rectangle((left, top, max(right - 1, left), max(bottom - 1, top)), outline=colour, width=2)
+        joined = Image.new("RGB", (2 * width + scale, height), (128, 128, 128))
+        joined.paste(plain, (0, 0))
+        joined.paste(warm, (width + scale, 0))
+        images.append(joined)
+    images[0].save(path, save_all=True, append_images=images[1:], duration=1000 // frames_per_second, loop=0)
+
+
+def _overlaid(frames, attention, boxes, truth):
+    """Frames as bytes, attention (T, h, w) with a maximum of 1 a frame (or 0), boxes (T, 4) or None, checked."""
+    frames, attention = displayable(frames), np.asarray(attention, np.float64)
+    attention = attention[..., 0] if attention.ndim == 4 and attention.shape[-1] == 1 else attention
+    if attention.ndim != 3 or len(attention) != len(frames):
+        raise ValueError(
+            f"Attention must be a map (h, w) of each of {len(frames)} frames. Received: shape={attention.shape}"
+        )
+    boxes, truth = (None if found is None else np.asarray(found, np.float64) for found in (boxes, truth))
+    for found in (boxes, truth):
+        if found is not None and found.shape != (len(frames), 4):
+            raise ValueError(f"Boxes must be (T, 4) for {len(frames)} frames. Received: shape={found.shape}")
+    largest = attention.max(axis=(1, 2), keepdims=True)
+    attention = np.divide(attention, largest, out=np.zeros_like(attention), where=largest > 0)
+    return frames, attention, boxes, truth
+
+
+def _heat():
+    """Colours of attention 0..1 to lay over a frame: clear, then yellow to red."""
+    import matplotlib
+    from matplotlib.colors import ListedColormap
+
+    colours = matplotlib.colormaps["autumn_r"](np.linspace(0, 1, 256))
+    colours[:, 3] = 0.65 * np.linspace(0, 1, 256)
+    return ListedColormap(colours)
+
+
+def _evenly(length, count):
+    """Indices of at most `count` of `length` frames, evenly spaced, first and last among them."""
+    return np.unique(np.linspace(0, length - 1, min(length, count)).round().astype(int))
 
 
 def _figure(width, height):
