@@ -3,13 +3,22 @@
     python evaluate.py PATH                                      scores on the test split of its own data set
     python evaluate.py PATH --input clip.npy --horizon 15        forecasts the frames after a clip
     python evaluate.py PATH --input clip.avi                     says what happens in a video
+    python evaluate.py PATH --split validation                   scores a classifier on another split
     python evaluate.py --fuse PATH PATH --weights 0.6 0.4        averages the scores of evaluations of classifiers
+    python evaluate.py --fuse A B --tune VA VB                   with the weights that are best on the validation split
+    python evaluate.py --fuse A idt.csv --calibration folds.csv  with scores from elsewhere, here margins of SVMs
+    python evaluate.py --mean PATH PATH PATH                     averages the results on the splits of a data set
     python evaluate.py PATH --extract pool5 prob --split train   features of the videos of a split, one .npz
 
-PATH is a run folder, a .keras file in one, or a served folder (saved_models/<system>/<version>); after --fuse the
-folder of an evaluation. Writes report.html, PNGs, metrics.json, .csv, .md (a forecaster also forecast.gif; a classifier
-scores.npz; with --input frames.npy or probabilities.json in their place) to a new folder: `<run>/evaluation/<n>`,
-`runs/<system>/evaluations/<n>` for a served folder, or `--out`.
+PATH is a run folder, a .keras file in one, or a served folder (saved_models/<system>/<version>); after --fuse and
+--mean the folder of an evaluation. --fuse and --tune also take files: CSV (header `id,<class>,<class>,...`, or also
+`label`), or .npz of `ids`, `scores` (videos, classes), also `classes`, `labels`. They hold probabilities, or margins,
+of which `softmax(margins / t)` is fused; --calibration names, for each file of margins, one of labelled margins of
+training folds, on which t is fitted.
+
+Writes report.html, PNGs, metrics.json, .csv, .md (a forecaster also forecast.gif; a classifier scores.npz; with --input
+frames.npy or probabilities.json in their place) to a new folder: `<run>/evaluation/<n>`,
+`runs/<system>/evaluations/<n>` for a served folder, `runs/fused/<n>`, `runs/mean/<n>`, or `--out`.
 """
 
 import argparse
@@ -17,7 +26,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import zipfile
 
 import numpy as np
 
@@ -33,7 +41,8 @@ from keras_st.metrics import classify
 from keras_st.metrics import forecast as metrics
 from keras_st.reports import classify as class_report
 from keras_st.reports import forecast as forecast_report
-from keras_st.reports.files import read_history, read_json, write_report, written_aside
+from keras_st.reports import fusion
+from keras_st.reports.files import read_history, write_report, written_aside
 from keras_st.saved import SavedClassifier
 from keras_st.specs import InputError
 from pipelines.clips import read_clip
@@ -50,10 +59,13 @@ def main(argv):
         "--input", help=".npy clip (T, H, W[, C]), uint8 0..255 or float 0..1; of a classifier also a video"
     )
     parser.add_argument("--horizon", type=int, help="frames to forecast (default: as trained)")
-    parser.add_argument("--fuse", nargs="+", metavar="EVALUATION", help="folders of evaluations of classifiers")
-    parser.add_argument("--weights", nargs="+", type=float, help="of the evaluations that are fused (default: equal)")
+    parser.add_argument("--fuse", nargs="+", metavar="SCORES", help="folders of evaluations, files of scores")
+    parser.add_argument("--weights", nargs="+", type=float, help="of what is fused (default: equal)")
+    parser.add_argument("--tune", nargs="+", metavar="SCORES", help="the systems of --fuse on the validation split")
+    parser.add_argument("--calibration", nargs="+", metavar="FILE", help="labelled margins, for each file of margins")
+    parser.add_argument("--mean", nargs="+", metavar="EVALUATION", help="of one system on the splits of a data set")
     parser.add_argument("--extract", nargs="+", metavar="TAP", help="layers of a classifier's backbone, or prob")
-    parser.add_argument("--split", help="split whose features are extracted (default: test)")
+    parser.add_argument("--split", help="split that is scored or whose features are extracted (default: test)")
     parser.add_argument("--clips", type=int, help="clips of a video at test or extraction (default: as in the recipe)")
     parser.add_argument("--crops", type=int, choices=(1, 5, 10), help="crops of a clip (default: as in the recipe)")
     parser.add_argument("--out", help="folder to make (--extract: .npz file to write); must not exist")
@@ -62,12 +74,16 @@ def main(argv):
         raise InputError(f"Nothing is overwritten; what --out names must not exist. Received: --out={options.out}")
     check_together(options)
     if options.fuse:
-        out = fuse(options.fuse, options.weights, pathlib.Path(options.out or next_number("runs/fused")))
+        result, *arrays = fusion.fuse(options.fuse, options.weights, options.calibration or (), options.tune or ())
+        out = write_classes(pathlib.Path(options.out or next_number("runs/fused")), result, {}, None, *arrays)
+    elif options.mean:
+        result = fusion.mean_of_splits(options.mean)
+        out = fusion.write_mean(pathlib.Path(options.out or next_number("runs/mean")), result)
     else:
         model = saved.load(options.path)
         out = pathlib.Path(options.out) if options.out else next_folder(model)
         is_classifier = isinstance(model, SavedClassifier)
-        for option in ("horizon",) if is_classifier else ("extract", "clips", "crops"):
+        for option in ("horizon",) if is_classifier else ("extract", "split", "clips", "crops"):
             if getattr(options, option) is not None:
                 kind = "classifier" if is_classifier else "forecaster"
                 raise InputError(f"--{option} is not for a {kind}. Received: {options.path}")
@@ -77,9 +93,10 @@ def main(argv):
         if is_classifier:
             views = {"test_clips": options.clips, "test_crops": options.crops}
             views = {name: value for name, value in views.items() if value is not None}
-            out = (
-                classify_input(model, options.input, out, views) if options.input else score_classes(model, out, views)
-            )
+            if options.input:
+                out = classify_input(model, options.input, out, views)
+            else:
+                out = score_classes(model, out, views, options.split or "test")
         elif options.input:
             out = predict(model, options.input, options.horizon, out)
         else:
@@ -89,13 +106,18 @@ def main(argv):
 
 def check_together(options):
     """Raises InputError for options that do not go together."""
-    if (options.path is None) == (options.fuse is None):
-        raise InputError(f"Give a model or --fuse, one of them. Received: {options.path} and --fuse={options.fuse}")
-    for option, other in (("weights", "fuse"), ("split", "extract")):
-        if getattr(options, option) is not None and not getattr(options, other):
-            raise InputError(f"--{option} goes with --{other}. Received: --{option}={getattr(options, option)}")
-    if options.fuse and any((options.input, options.horizon, options.extract, options.clips, options.crops)):
-        raise InputError("--fuse takes evaluations, --weights and --out only. Received: more")
+    given = [name for name in ("path", "fuse", "mean") if getattr(options, name) is not None]
+    if len(given) != 1:
+        raise InputError(f"Give a model, --fuse or --mean, one of them. Received: {' and '.join(given) or 'none'}")
+    for option in ("weights", "tune", "calibration"):
+        if getattr(options, option) is not None and not options.fuse:
+            raise InputError(f"--{option} goes with --fuse. Received: --{option}={getattr(options, option)}")
+    of_models = ("input", "horizon", "extract", "split", "clips", "crops")
+    more = [f"--{name}" for name in of_models if getattr(options, name) is not None]
+    if more and options.path is None:
+        raise InputError(f"--{given[0]} takes evaluations, no options of models. Received: {', '.join(more)}")
+    if options.split and options.input:
+        raise InputError(f"--split is of a data set, not of --input. Received: --split={options.split}")
     if options.extract and options.input:
         raise InputError(f"--extract reads a split, not --input. Received: --input={options.input}")
 
@@ -229,11 +251,11 @@ def test_split(forecaster, horizon):
 # Classes
 
 
-def score_classes(model, out, views=()):
-    """Scores a classifier on its data set's test split; writes tables, pictures, scores.npz and the report."""
+def score_classes(model, out, views=(), split="test"):
+    """Scores a classifier on a split of its data set; writes tables, pictures, scores.npz and the report."""
     recipe = recipe_beside(model, **dict(views))
     task, parts, frames = recipe.task, [], {}
-    for inputs, targets in views_of(recipe, model.feature, "test"):
+    for inputs, targets in views_of(recipe, model.feature, split):
         views = inputs[task.stream].numpy()
         logits, averaged = score_views(model, views, task.average)
         labels, names = targets["logits"].numpy(), [name.decode() for name in inputs["id"].numpy()]
@@ -242,11 +264,13 @@ def score_classes(model, out, views=()):
             pair = (model.classes[label], model.classes[guess])
             if label != guess and len(frames.setdefault(pair, [])) < class_report.EXAMPLES:
                 frames[pair].append((name, viewable(video[0], model.feature)))
+    if not parts:
+        raise InputError(f"A split that is scored must hold videos. Received: split={split!r}, with none")
     labels, scores, names, views_right = (np.concatenate(part) for part in zip(*parts))
     result = {
         "system": recipe.system if task.stream == "video" else f"{recipe.system} ({task.stream})",
         "data": recipe.data,
-        "split": "test",
+        "split": split,
         "videos": len(labels),
         "views": {
             "clips": task.test_clips,
@@ -350,47 +374,6 @@ def read_input(path, data, feature):
     size = None if None in feature.shape[1:3] else feature.shape[1:3]
     channels = 1 if feature.dtype == "uint8" and feature.shape[-1] == 1 else 3
     return decode(path, size, channels, feature.fps)[:: data.get("frame_step", 1)]
-
-
-def fuse(folders, weights, out):
-    """Averages the scores of evaluations of the same videos; writes what `score_classes` writes."""
-    stored = [read_scores(folder) for folder in folders]
-    first, results = stored[0], [read_json(pathlib.Path(folder, "metrics.json")) for folder in folders]
-    if None in results:
-        raise InputError(f"The folder must hold metrics.json. Received: {folders[results.index(None)]}")
-    for folder, other in zip(folders, stored):
-        if sorted(other["ids"]) != sorted(first["ids"]) or list(other["classes"]) != list(first["classes"]):
-            raise InputError(f"Evaluations that are fused must be of the same videos and classes. Received: {folder}")
-    rows = [{name: n for n, name in enumerate(other["ids"])} for other in stored]
-    scores = [other["scores"][[row[name] for name in first["ids"]]] for other, row in zip(stored, rows)]
-    try:
-        fused = classify.fused(scores, weights)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    labels, classes = first["labels"], [str(name) for name in first["classes"]]
-    result = {
-        **{name: results[0][name] for name in ("data", "split", "videos")},
-        "views": {
-            name: " / ".join(dict.fromkeys(str(result["views"][name]) for result in results))
-            for name in results[0]["views"]
-        },
-        "system": " + ".join(result["system"] for result in results),
-        "fused": [str(cli.with_variable(str(folder))) for folder in folders],
-        "weights": weights or [1 / len(folders)] * len(folders),
-        "classification": class_report.summarise_classes(labels, fused, classes),
-        "environment": cli.environment(),
-    }
-    return write_classes(out, result, {}, None, labels, fused, first["ids"], classes)
-
-
-def read_scores(folder):
-    """The content of an evaluation's scores.npz, checked."""
-    path = pathlib.Path(folder, "scores.npz")
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in ("scores", "labels", "ids", "classes")}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{folder} must be the folder of a classifier's evaluation. Received: {error}") from error
 
 
 def extract(model, options):

@@ -54,12 +54,15 @@ def write_tables(folder, result):
     entry = result["classification"]
     views = f"{result['views']['clips']} x {result['views']['crops']} views"
     lines = [
-        f"{result['videos']} test videos of {result['data']['name']}, {views} of {result['views']['frames']} frames, "
-        f"{result['views']['average']} averaged. 95 % bootstrap interval over videos.",
+        f"{result['videos']} {result['split']} videos of {result['data']['name']}, "
+        f"{views} of {result['views']['frames']} frames, {result['views']['average']} averaged. "
+        "95 % bootstrap interval over videos.",
         "",
         accuracy_line(entry, "(top 1, whole videos)"),
         "",
     ]
+    if "weights" in result:
+        lines += [_fusion(result), ""]
     cells = {
         "top 1": entry["accuracy"],
         "top 5": entry.get("top_5_accuracy"),
@@ -94,6 +97,17 @@ def draw(folder, result, examples):
             viz.examples(videos).savefig(folder / f"confused_{n}.png")
             pictures.append((f"{pair['true']}, taken for {pair['predicted']}", f"confused_{n}.png"))
     return pictures
+
+
+def _fusion(result):
+    """How the scores of several systems were joined, said in a line."""
+    weights, tuned = ", ".join(f"{weight:.3g}" for weight in result["weights"]), result.get("tuned")
+    parts = [f"Weights {weights}"]
+    if tuned:
+        parts.append(f"tuned on {tuned['videos']} {tuned['split']} videos (accuracy there {tuned['accuracy']:.3f})")
+    for fit in result.get("calibration", ()):
+        parts.append(f"{fit['file']} by softmax(margins / {fit['temperature']:.4g}), of {fit['videos']} other videos")
+    return "; ".join(parts) + "."
 
 
 def _share(value):
