@@ -236,7 +236,7 @@ def recipe_beside(model, **task):
     recipe = train.load_recipe(model.recipe)
     recipe = dataclasses.replace(recipe, task=dataclasses.replace(recipe.task, **task))
     if not model.feature_is_known:  # a .keras file without features.json beside it
-        model.feature = train.feature_of(recipe, "test")
+        model.features = train.features_of(recipe, "test")
     return recipe
 
 
@@ -245,7 +245,7 @@ def test_split(forecaster, horizon):
     import train
 
     recipe = recipe_beside(forecaster, horizon_frames=forecaster.horizon_frames if horizon is None else horizon)
-    return recipe, train.batches_of(recipe, forecaster.feature, "test")
+    return recipe, train.batches_of(recipe, forecaster.features, "test")
 
 
 # Classes
@@ -255,20 +255,20 @@ def score_classes(model, out, views=(), split="test"):
     """Scores a classifier on a split of its data set; writes tables, pictures, scores.npz and the report."""
     recipe = recipe_beside(model, **dict(views))
     task, parts, frames = recipe.task, [], {}
-    for inputs, targets in views_of(recipe, model.feature, split):
-        views = inputs[task.stream].numpy()
+    for inputs, targets in views_of(recipe, model.features, split):
+        views = {name: inputs[name].numpy() for name in task.streams}
         logits, averaged = score_views(model, views, task.average)
         labels, names = targets["logits"].numpy(), [name.decode() for name in inputs["id"].numpy()]
         parts.append((labels, averaged, names, (logits.argmax(-1) == labels[:, None]).mean(axis=1)))
-        for label, guess, name, video in zip(labels, averaged.argmax(-1), names, views):
+        for label, guess, name, video in zip(labels, averaged.argmax(-1), names, views[task.streams[0]]):
             pair = (model.classes[label], model.classes[guess])
-            if label != guess and len(frames.setdefault(pair, [])) < class_report.EXAMPLES:
+            if label != guess and model.shows_pixels and len(frames.setdefault(pair, [])) < class_report.EXAMPLES:
                 frames[pair].append((name, viewable(video[0], model.feature)))
     if not parts:
         raise InputError(f"A split that is scored must hold videos. Received: split={split!r}, with none")
     labels, scores, names, views_right = (np.concatenate(part) for part in zip(*parts))
     result = {
-        "system": recipe.system if task.stream == "video" else f"{recipe.system} ({task.stream})",
+        "system": recipe.system if task.streams == ("video",) else f"{recipe.system} ({', '.join(task.streams)})",
         "data": recipe.data,
         "split": split,
         "videos": len(labels),
@@ -301,20 +301,21 @@ def write_classes(out, result, frames, history, labels, scores, names, classes):
     return out
 
 
-def views_of(recipe, feature, split):
+def views_of(recipe, features, split):
     """Batches of the test views of a split, as many videos as views fit in a training batch."""
     import train
     from pipelines.classify import view_batches
 
     task = recipe.task
     videos = max(1, recipe.training.batch_size // (task.test_clips * task.test_crops))
-    return view_batches(train.dataset_of(recipe, split), (feature,), task, videos)
+    return view_batches(train.dataset_of(recipe, split), features, task, videos)
 
 
 def score_views(model, views, average):
-    """`(logits (B, V, K), scores (B, K))` of views (B, V, T, H, W, C), values 0..1; scores are probabilities."""
-    batch, count = views.shape[:2]
-    logits = model.logits(views.reshape(batch * count, *views.shape[2:])).reshape(batch, count, -1)
+    """`(logits (B, V, K), scores (B, K))` of views, by input (B, V, T, ...), scaled; scores are probabilities."""
+    batch, count = next(iter(views.values())).shape[:2]
+    merged = {name: x.reshape(batch * count, *x.shape[2:]) for name, x in views.items()}
+    logits = model.outputs(merged)["logits"].reshape(batch, count, -1)
     if not np.isfinite(logits).all():
         raise InputError(f"The model's logits are not finite. Received: {model.path}")
     if average == "logits":
@@ -327,12 +328,15 @@ def classify_input(model, path, out, views):
     from pipelines.classify import views_of_clip
 
     recipe = recipe_beside(model, **views)
+    if len(model.features) > 1 or not model.shows_pixels:
+        names = [feature.name for feature in model.features]
+        raise InputError(f"--input is for a model of frames alone or flow alone. Received: a model of {names}")
     clip = read_input(path, recipe.data, model.feature)
     try:
         shown = model.scale(clip)
         low, high = model.value_range
         seen = views_of_clip(low + (high - low) * shown, recipe.task, model.feature).numpy()
-        _, scores = score_views(model, seen[None], recipe.task.average)
+        _, scores = score_views(model, {model.feature.name: seen[None]}, recipe.task.average)
     except (InputError, tf.errors.InvalidArgumentError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} cannot be classified: {reason} Received: shape={clip.shape}") from error
@@ -393,8 +397,8 @@ def extract(model, options):
     except ValueError as error:
         raise InputError(str(error)) from error
     parts = {name: [] for name in (*options.extract, "labels", "ids")}
-    for inputs, targets in views_of(recipe, model.feature, split):
-        for video in inputs[recipe.task.stream].numpy():
+    for inputs, targets in views_of(recipe, model.features, split):
+        for video in inputs[recipe.task.streams[0]].numpy():
             clips = [taps(video[n : n + AT_ONCE], training=False) for n in range(0, len(video), AT_ONCE)]
             for name in options.extract:
                 values = np.concatenate([np.asarray(clip[name]) for clip in clips])

@@ -27,6 +27,7 @@ from keras_st import cli
 
 with cli.quiet_import():
     import keras
+    import numpy as np
     import tensorflow as tf
 
     tf.config.list_physical_devices()
@@ -70,12 +71,12 @@ def main(argv):
     recipe, options = parse(argv)
     if options.describe:
         try:
-            feature = feature_of(recipe, "train")
+            features = features_of(recipe, "train")
         except InputError:  # the data set is not there
-            feature = None
-        return print(description(recipe, feature))
-    feature, steps = examine(recipe)
-    model = build_model(recipe, feature)
+            features = None
+        return print(description(recipe, features))
+    features, steps = examine(recipe)
+    model = build_model(recipe, features)
     if options.resume:
         run = pathlib.Path(options.resume)
         if (run / "done.json").exists():
@@ -87,8 +88,8 @@ def main(argv):
         environment = {**cli.environment(), "saved_models": parent}
         (run / "environment.json").write_text(json.dumps(environment, indent=1) + "\n")
     print(f"run: {run} (to go on after an interruption: python train.py --resume={run})", flush=True)
-    fit(recipe, model, feature, steps, run)
-    finish(recipe, run, model, feature, pathlib.Path(parent, recipe.system))
+    fit(recipe, model, features, steps, run)
+    finish(recipe, run, model, features, pathlib.Path(parent, recipe.system))
 
 
 # Command line
@@ -202,29 +203,31 @@ def _flatten(tree, prefix=""):
 
 
 def examine(recipe: Recipe):
-    """`(feature, steps in an epoch)`; every split is opened, so that bad data fails before anything is written."""
+    """`(features, steps in an epoch)`; every split is opened, so that bad data fails before anything is written."""
     clips = {split: dataset_of(recipe, split) for split in ("train", "validation", "test")}
     steps = math.ceil(int(clips["train"].cardinality()) / recipe.training.batch_size)
-    feature = feature_of(recipe, "train")
-    if isinstance(recipe.task, ForecastTask) and None in feature.shape[1:3]:
+    features = features_of(recipe, "train")
+    if isinstance(recipe.task, ForecastTask) and None in features[0].shape[1:3]:
         raise InputError(
             "A forecaster needs frames of one size (pipelines.prepare --size=[height,width]). "
-            f"Received: frames {feature.shape[1:]}"
+            f"Received: frames {features[0].shape[1:]}"
         )
     for split, dataset in clips.items() if is_classifier(recipe) else ():
-        check_labels(dataset, split, recipe.model["classes"])
         if isinstance(recipe.task, ClassifyTask):
-            check_elements(dataset, (feature,), recipe.task)
+            check_elements(dataset, features, recipe.task)
+        check_labels(dataset, split, recipe.model["classes"], getattr(recipe.task, "labels", "video"))
     doubled = getattr(recipe.training, "reverse_input", False)
-    return feature, steps * (2 if doubled else 1)
+    return features, steps * (2 if doubled else 1)
 
 
-def feature_of(recipe: Recipe, split):
-    """`FeatureSpec` of the clips of the recipe's data set."""
-    stream = getattr(recipe.task, "stream", "video")
-    return feature_spec(
-        dataset_of(recipe, split), **{**recipe.data, "num_frames": frames_of(recipe.task)}, stream=stream
-    )
+def features_of(recipe: Recipe, split):
+    """`FeatureSpec`s of what the recipe's model sees of its data set, a tuple."""
+    dataset, options = dataset_of(recipe, split), {**recipe.data, "num_frames": frames_of(recipe.task)}
+    return tuple(feature_spec(dataset, **options, stream=stream) for stream in streams_of(recipe.task))
+
+
+def streams_of(task):
+    return getattr(task, "streams", ("video",))
 
 
 def frames_of(task):
@@ -234,14 +237,21 @@ def frames_of(task):
     return task.context_frames + task.horizon_frames
 
 
-def check_labels(clips, split, classes):
-    """Raises InputError unless every clip has a label in 0..classes - 1."""
+def check_labels(clips, split, classes, of="video"):
+    """Raises InputError unless every clip has a label in 0..classes - 1, or one for each of its frames."""
     if "label" not in clips.element_spec:
         raise InputError(
             "A classifier needs a data set with labels, such as left_right, moving_shapes, ut_interaction, or records "
             f"with labels. Received: {sorted(clips.element_spec)}"
         )
     for label in clips.map(lambda clip: clip["label"]).as_numpy_iterator():
+        if of == "frames":
+            if label.shape[-1] != classes or not np.isin(label, (-1, 0, 1)).all():
+                raise InputError(
+                    f"Labels of frames must be 0, 1 or -1 (unknown), {classes} a frame (--model.classes={classes}). "
+                    f"Received: {label.min()} to {label.max()}, {label.shape[-1]} a frame in {split}"
+                )
+            continue
         if label.ndim:
             raise InputError(f"A classifier needs one label a video. Received: several, shape={label.shape} in {split}")
         if not 0 <= label < classes:
@@ -250,18 +260,16 @@ def check_labels(clips, split, classes):
             )
 
 
-def build_model(recipe: Recipe, feature):
-    """The recipe's model, seeded and built for clips like `feature`."""
+def build_model(recipe: Recipe, features):
+    """The recipe's model, seeded and built for clips like `features`."""
     keras.utils.set_random_seed(recipe.training.seed)
-    classifies, shape = isinstance(recipe.task, ClassifyTask), feature.shape
+    classifies, shapes = isinstance(recipe.task, ClassifyTask), {spec.name: spec.shape for spec in features}
     if classifies:
-        task = dataclasses.replace(recipe.task, channels=feature.shape[-1])
-        if not (task.resize or task.crop):
-            task = dataclasses.replace(task, resize=feature.shape[1:3])
-        recipe, shape = dataclasses.replace(recipe, task=task), task.clip_shape
+        recipe = dataclasses.replace(recipe, task=recipe.task.fitted(features))
+        shapes = recipe.task.clip_shapes(features)
     try:
         model = recipe.build()
-        model.build({feature.name: (None, *shape)})
+        model.build({name: (None, *shape) for name, shape in shapes.items()})
     except ValueError as error:
         raise InputError(str(error)) from error
     if classifies:
@@ -272,7 +280,7 @@ def build_model(recipe: Recipe, feature):
             "Cross-entropy needs forecasts in 0..1 (--model.activation=sigmoid). "
             f"Received: model.activation={model.activation}"
         )
-    outputs = model.compute_output_shape({"video": (None, *feature.shape)})
+    outputs = model.compute_output_shape({"video": (None, *features[0].shape)})
     for weight, output, option in (
         ("context_loss_weight", "context_frames", "--model.predict_context=true"),
         ("decoupling_weight", "decoupling", "--model.decoupling=true of pred_rnn"),
@@ -291,11 +299,11 @@ def build_model(recipe: Recipe, feature):
     return model
 
 
-def fit(recipe: Recipe, model, feature, steps, run: pathlib.Path):
+def fit(recipe: Recipe, model, features, steps, run: pathlib.Path):
     """Trains a built model, from the run's last checkpoint where there is one."""
     training = recipe.training
-    features = {"features": [dataclasses.asdict(feature)], **told_of(recipe)}
-    (run / "features.json").write_text(json.dumps(features, indent=1) + "\n")
+    told = {"features": [dataclasses.asdict(feature) for feature in features], **told_of(recipe)}
+    (run / "features.json").write_text(json.dumps(told, indent=1) + "\n")
     compile_model(model, training, steps)
     weight = forecast_weight(training) if isinstance(training, ForecastTraining) else None
     checkpoint = Checkpoint(run / "checkpoint")
@@ -303,11 +311,11 @@ def fit(recipe: Recipe, model, feature, steps, run: pathlib.Path):
     if first_epoch == training.epochs:
         return
     model.fit(
-        training_batches(recipe, feature, first_epoch, steps),
+        with_step_targets(training_batches(recipe, features, first_epoch, steps), model),
         initial_epoch=first_epoch,
         epochs=training.epochs,
         steps_per_epoch=steps,
-        validation_data=batches_of(recipe, feature, "validation"),
+        validation_data=with_step_targets(batches_of(recipe, features, "validation"), model),
         callbacks=[
             *([] if weight is None else [LogWeight(weight, steps)]),
             *progress_callbacks(run, first_epoch),
@@ -340,13 +348,13 @@ def dataset_of(recipe: Recipe, split, **options):
     return make_dataset(recipe.data["name"], split, **data, **{k: v for k, v in options.items() if k in taken})
 
 
-def batches_of(recipe: Recipe, feature, split):
+def batches_of(recipe: Recipe, features, split):
     """Validation or test batches, in order; of a classifier the first test view of every video."""
     if isinstance(recipe.task, ClassifyTask):
         task = dataclasses.replace(recipe.task, test_clips=1, test_crops=1)
-        return view_batches(dataset_of(recipe, split), (feature,), task, recipe.training.batch_size).map(first_view)
+        return view_batches(dataset_of(recipe, split), features, task, recipe.training.batch_size).map(first_view)
     clips, labelled = dataset_of(recipe, split), is_classifier(recipe)
-    batches = forecast_batches(clips, feature, recipe.task, recipe.training.batch_size, labelled=labelled)
+    batches = forecast_batches(clips, features[0], recipe.task, recipe.training.batch_size, labelled=labelled)
     return with_other_targets(batches, recipe.training)
 
 
@@ -362,7 +370,14 @@ def with_other_targets(batches, training: ForecastTraining):
     return add_decoupling_targets(batches) if training.decoupling_weight else batches
 
 
-def training_batches(recipe: Recipe, feature, first_epoch, steps):
+def with_step_targets(batches, model):
+    """The label of a clip also for the scores of its steps, where a model trains on those."""
+    if getattr(model, "step_loss", None) is None:
+        return batches
+    return batches.map(lambda x, y: (x, {**y, "step_logits": y["logits"]}))
+
+
+def training_batches(recipe: Recipe, features, first_epoch, steps):
     """Endless only in name: every epoch from `first_epoch` on, each with its own order, as one data set."""
     training, task = recipe.training, recipe.task
 
@@ -370,9 +385,9 @@ def training_batches(recipe: Recipe, feature, first_epoch, steps):
         clips = dataset_of(recipe, "train", epoch=epoch)
         window_seed = tf.cast(training.seed, tf.int64) * 1_000_003 + epoch
         if isinstance(task, ClassifyTask):
-            return training_clips(clips, (feature,), task, training.batch_size, window_seed)
+            return training_clips(clips, features, task, training.batch_size, window_seed)
         options = {"reverse_input": training.reverse_input, "labelled": is_classifier(recipe)}
-        return forecast_batches(clips, feature, task, training.batch_size, window_seed, **options)
+        return forecast_batches(clips, features[0], task, training.batch_size, window_seed, **options)
 
     one_epoch = tf.autograph.experimental.do_not_convert(one_epoch)  # it reads files
     batches = tf.data.Dataset.range(first_epoch, training.epochs).flat_map(one_epoch)
@@ -419,7 +434,7 @@ def new_run(parent: pathlib.Path):
     raise InputError(f"No free run folder. Received: {parent / stamp}")
 
 
-def finish(recipe: Recipe, run, model, feature, saved_models):
+def finish(recipe: Recipe, run, model, features, saved_models):
     """Saves, scores on the test split and exports."""
     partial = run / "partial.keras"
     model.save(partial)
@@ -432,7 +447,7 @@ def finish(recipe: Recipe, run, model, feature, saved_models):
     if keras.backend.backend() == "tensorflow":
         from keras_st.serving import export
 
-        served = str(export(model, saved_models, recipe, feature=feature, classes=told_of(recipe).get("classes")))
+        served = str(export(model, saved_models, recipe, features=features, classes=told_of(recipe).get("classes")))
         print(f"served model: {served}")
     else:
         print(f"not exported: export needs the TensorFlow backend; `evaluate.py` reads {run}")

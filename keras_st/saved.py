@@ -8,8 +8,8 @@ import zipfile
 
 import numpy as np
 
-from keras_st.metrics.classify import softmax
-from keras_st.specs import VIDEO, FeatureSpec, InputError
+from keras_st.metrics.classify import sigmoid, softmax
+from keras_st.specs import PIXELS, VIDEO, FeatureSpec, InputError
 
 
 def load(path):
@@ -35,14 +35,18 @@ class SavedModel:
     """A trained model that takes clips given as arrays.
 
     Attributes:
-        feature: `FeatureSpec` of the clips it takes; 8-bit video where nothing beside the model says (then
-            `feature_is_known` is False).
+        features: `FeatureSpec` of everything it takes; 8-bit video where nothing beside the model says (then
+            `feature_is_known` is False). `feature` is the first.
         recipe: dict of the recipe it was trained with, or None.
     """
 
-    def __init__(self, path, run, feature, recipe, feature_is_known=True):
-        self.path, self._run, self.feature, self.recipe = path, run, feature, recipe
+    def __init__(self, path, run, features, recipe, feature_is_known=True):
+        self.path, self._run, self.features, self.recipe = path, run, tuple(features), recipe
         self.feature_is_known = feature_is_known
+
+    @property
+    def feature(self):
+        return self.features[0]
 
     @property
     def is_video(self):
@@ -54,19 +58,21 @@ class SavedModel:
         """What the model sees as 0 and 1."""
         return self.feature.value_range or (0.0, 1.0)
 
-    def scale(self, clip):
-        """A clip in the feature's own range as float32 0..1, checked: dtype, rank, channels, range, finite.
+    def scale(self, clip, feature=None):
+        """A clip in the range of a feature (None: the first) as float32 0..1, checked: dtype, rank, channels, range.
 
-        Fields, in the feature's unit, may leave the range that training saw, and then 0..1.
+        Fields, in the feature's unit, may leave the range that training saw, and then 0..1; stored features, which have
+        no range, stay as they are.
         """
-        clip = np.asarray(clip)
-        channels = self.feature.shape[-1]
-        if clip.ndim not in (4, 5) or clip.shape[-1] != channels or 0 in clip.shape:
-            raise InputError(f"A clip must be (T, H, W, {channels}), or a batch of them. Received: shape={clip.shape}")
-        if not self.is_video:
+        clip, feature = np.asarray(clip), feature or self.feature
+        shape, rank = feature.shape, len(feature.shape)
+        if clip.ndim not in (rank, rank + 1) or clip.shape[-1] != shape[-1] or 0 in clip.shape:
+            letters = "".join(f"{letter}, " for letter in ("T", "H", "W")[: rank - 1])
+            raise InputError(f"A clip must be ({letters}{shape[-1]}), or a batch of them. Received: shape={clip.shape}")
+        if feature.dtype != "uint8":
             if clip.dtype.kind not in "uif" or not np.isfinite(clip).all():
                 raise InputError(f"A clip must hold finite numbers. Received: dtype={clip.dtype}")
-            low, high = self.value_range
+            low, high = feature.value_range or (0.0, 1.0)
             return ((clip - low) / (high - low)).astype("float32")
         if clip.dtype == np.uint8:
             return clip.astype("float32") / 255.0
@@ -79,11 +85,18 @@ class SavedModel:
         return clip.astype("float32")
 
     def _in_batches(self, run, clips, batch_size):
+        """`run` on parts of an array, or of every array of a dict."""
+        count = len(next(iter(clips.values())) if isinstance(clips, dict) else clips)
+        starts = range(0, count, batch_size)
         try:
-            parts = [run(clips[n : n + batch_size]) for n in range(0, len(clips), batch_size)]
+            parts = [run(tree_map(lambda x, n=n: x[n : n + batch_size], clips)) for n in starts]
         except ValueError as error:  # the model's own word on sizes it cannot take
             raise InputError(_own_words(error)) from error
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def tree_map(function, x):
+    return {name: function(value) for name, value in x.items()} if isinstance(x, dict) else function(x)
 
 
 class SavedForecaster(SavedModel):
@@ -94,7 +107,7 @@ class SavedForecaster(SavedModel):
     """
 
     def __init__(self, path, run, feature, recipe, horizon_frames, horizon_is_fixed, feature_is_known=True):
-        super().__init__(path, run, feature, recipe, feature_is_known)
+        super().__init__(path, run, [feature], recipe, feature_is_known)
         self.horizon_frames, self._horizon_is_fixed = horizon_frames, horizon_is_fixed
 
     def predict(self, clip, horizon=None, batch_size=32):
@@ -137,36 +150,48 @@ class SavedClassifier(SavedModel):
     """A trained model that says what happens in a clip.
 
     Attributes:
-        clip_shape: (T, H, W, C) that it takes, None where it varies.
+        input_shapes: `{name: shape of a clip}` that it takes, (T, H, W, C) of pixels, None where a size varies.
         classes: names of the classes in the order of its scores; numbers where nothing beside the model says.
         model: the Keras model; None of a served folder.
     """
 
-    def __init__(self, path, run, feature, recipe, clip_shape, classes, feature_is_known=True, model=None):
-        super().__init__(path, run, feature, recipe, feature_is_known)
-        self.clip_shape, self.classes, self.model = clip_shape, classes, model
+    def __init__(self, path, run, features, recipe, input_shapes, classes, feature_is_known=True, model=None):
+        super().__init__(path, run, features, recipe, feature_is_known)
+        self.input_shapes, self.classes, self.model = input_shapes, classes, model
+
+    @property
+    def shows_pixels(self):
+        """Whether its first input can be looked at."""
+        return self.feature.name in PIXELS
 
     def predict(self, clip, batch_size=8):
         """Probabilities of the classes of a clip.
 
         Args:
             clip: uint8 0..255 or float 0..1 (fields: in their unit), (T, H, W, C) or (B, T, H, W, C), sampled and
-                sized as in training (`evaluate.py PATH --input` does both for a video of any length and size).
+                sized as in training (`evaluate.py PATH --input` does both for a video of any length and size). Of a
+                model of several inputs a dict of such arrays, by name.
             batch_size: clips at a time.
 
-        Returns: float32 (classes,), with a batch axis where the clip has one.
+        Returns: float32 (classes,), with a batch axis where the clip has one; of a model of frame labels, per frame:
+            (T, classes), every probability for itself.
         """
-        clips = self.scale(clip)
-        logits = self.logits(clips if clips.ndim == 5 else clips[None], batch_size)
-        probabilities = softmax(logits)
-        return probabilities if clips.ndim == 5 else probabilities[0]
+        clips = clip if isinstance(clip, dict) else {self.feature.name: clip}
+        if set(clips) != {feature.name for feature in self.features}:
+            raise InputError(f"The model takes {[f.name for f in self.features]}. Received: {sorted(clips)}")
+        scaled = {feature.name: self.scale(clips[feature.name], feature) for feature in self.features}
+        single = scaled[self.feature.name].ndim == len(self.feature.shape)
+        outputs = self.outputs(tree_map(lambda x: x[None], scaled) if single else scaled, batch_size)
+        logits = outputs["logits"]
+        probabilities = softmax(logits) if logits.ndim == 2 else sigmoid(logits)
+        return probabilities[0] if single else probabilities
 
-    def logits(self, clips, batch_size=8):
-        """Scores float32 (B, classes) of scaled clips, float32 0..1 (B, T, H, W, C)."""
-        wrong = [n for n, size in zip(clips.shape[1:], self.clip_shape) if size not in (None, n)]
-        if wrong:
-            raise InputError(f"A clip must be {self.clip_shape} (T, H, W, C). Received: shape={clips.shape[1:]}")
-        return self._in_batches(self._run, clips, batch_size)["logits"]
+    def outputs(self, clips, batch_size=8):
+        """Everything the model returns for scaled clips, dict of float32 (B, T, ...) by name: `logits`, `attention`."""
+        for name, shape in self.input_shapes.items():
+            if any(size not in (None, n) for n, size in zip(clips[name].shape[1:], shape)):
+                raise InputError(f"A clip must be {shape}. Received: {name}, shape={clips[name].shape[1:]}")
+        return self._in_batches(self._run, clips, batch_size)
 
 
 def _first_line(error):
@@ -191,32 +216,53 @@ def _from_keras(file):
     if not isinstance(model, (keras_st.models.EncoderForecaster, keras_st.models.ClipClassifier)):
         raise InputError(f"{file} must hold a model of this library. Received: {type(model).__name__}")
     folder = file.parent
-    feature, recipe = _read_feature(folder / "features.json"), _read_recipe(folder / "recipe.yaml")
-    known = feature is not None
-    name = getattr(model, "stream", "video")
-    feature = feature or dataclasses.replace(VIDEO, name=name, shape=(None, None, None, model.channels))
+    features, recipe = _read_features(folder / "features.json"), _read_recipe(folder / "recipe.yaml")
+    known = features is not None
+    if isinstance(model, keras_st.models.ClipClassifier):
+        if not known:
+            features = [_guessed(stream, shape) for stream, shape in model.input_shapes.items()]
+        classes = read_classes(folder / "features.json") or [str(n) for n in range(model.num_classes)]
+        run = _runner(model)
+        return SavedClassifier(file, run, features, recipe, model.input_shapes, classes, known, model)
 
-    def run(clips, *horizon):
-        outputs = model({name: clips}, **({"horizon_frames": horizon[0]} if horizon else {}))
+    feature = features[0] if known else dataclasses.replace(VIDEO, shape=(None, None, None, model.channels))
+
+    def forecast(clips, horizon):
+        return _runner(model, horizon_frames=horizon)({"video": clips})
+
+    return SavedForecaster(file, forecast, feature, recipe, model.horizon_frames, False, known)
+
+
+def _runner(model, **options):
+    import keras
+
+    def run(inputs):
+        outputs = model(inputs, **options)
         return {name: np.asarray(keras.ops.convert_to_numpy(x)) for name, x in outputs.items()}
 
-    if isinstance(model, keras_st.models.ClipClassifier):
-        classes = read_classes(folder / "features.json") or [str(n) for n in range(model.num_classes)]
-        return SavedClassifier(file, run, feature, recipe, model.clip_shape, classes, known, model)
-    return SavedForecaster(file, run, feature, recipe, model.horizon_frames, False, known)
+    return run
+
+
+def _guessed(stream, shape):
+    """What a `.keras` file alone tells of an input."""
+    if stream == "video":
+        return dataclasses.replace(VIDEO, shape=(None, None, None, shape[-1]))
+    return FeatureSpec(stream, "float32", shape)
 
 
 def _from_served(folder):
     import keras_st.serving.load as served
 
     extra = folder / "assets.extra"
-    feature, recipe = _read_feature(extra / "features.json"), _read_recipe(extra / "recipe.yaml")
+    features, recipe = _read_features(extra / "features.json"), _read_recipe(extra / "recipe.yaml")
     classes = read_classes(extra / "features.json")
+    if features is None:
+        raise InputError(f"{folder} is not a whole served model. Received: no {extra.name}/features.json")
     if classes is not None:
-        run, clip_shape = served.classifier(folder, feature)
-        return SavedClassifier(folder, run, feature, recipe, clip_shape, classes)
-    run, horizon = served.forecaster(folder, feature)
-    return SavedForecaster(folder, run, feature, recipe, horizon, True)
+        run, input_shapes = served.classifier(folder, features)
+        return SavedClassifier(folder, run, features, recipe, input_shapes, classes)
+    run, horizon = served.forecaster(folder, features[0])
+    return SavedForecaster(folder, run, features[0], recipe, horizon, True)
 
 
 def read_classes(path):
@@ -227,15 +273,20 @@ def read_classes(path):
         return None
 
 
-def _read_feature(path):
+def _read_features(path):
     if not path.is_file():
         return None
     try:
-        fields = json.loads(path.read_text())["features"][0]
-        value_range = fields["value_range"] and tuple(fields["value_range"])
-        return FeatureSpec(**{**fields, "shape": tuple(fields["shape"]), "value_range": value_range})
+        features = [_feature_spec(**fields) for fields in json.loads(path.read_text())["features"]]
+        if not features:
+            raise ValueError("it names no input")
+        return features
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InputError(f"{path} is not the feature spec train.py wrote. Received: {_first_line(error)}") from error
+
+
+def _feature_spec(shape, value_range, **fields):
+    return FeatureSpec(shape=tuple(shape), value_range=value_range and tuple(value_range), **fields)
 
 
 def _read_recipe(path):

@@ -48,6 +48,7 @@ class FeatureSpec:
     fps: float | None = None
 
 
+PIXELS = ("video", "flow")  # streams that are resized, cropped and mirrored; all others are stored features
 VIDEO = FeatureSpec("video", "uint8", (None, None, None, None), (0.0, 255.0), "grey level")
 
 
@@ -80,12 +81,14 @@ class ClassifyTask:
         resize: height and width that frames are brought to, None: as they are.
         crop: height and width cut out of them (training: at random, test: the centre), None: all.
         flip: training mirrors half of the clips left to right. Not where left and right are classes.
-        channels: of the frames; None: those of the data set (without one 3, of flow 2).
+        channels: of the frames of `video`; None: those of the data set (without one 3).
         test_clips: clips of a video at test, spread evenly.
         test_crops: 1 (the centre), 5 (corners and centre) or 10 (those and their mirror images).
         placement: of the test clips, "centre" (of equal segments) or "ends" (first and last clip touch the ends).
         average: what is averaged over views, "probabilities" or "logits".
-        stream: what a model sees, "video" or the optical "flow" stored beside it.
+        streams: what a model sees: "video", the optical "flow" stored beside it, or names of stored features.
+        short: what videos shorter than a clip do: start over ("loop") or repeat their "last" frame.
+        labels: one class for a "video", or several at once for every one of its "frames".
     """
 
     clip_frames: int = 16
@@ -98,11 +101,15 @@ class ClassifyTask:
     test_crops: Literal[1, 5, 10] = 1
     placement: Literal["centre", "ends"] = "centre"
     average: Literal["probabilities", "logits"] = "probabilities"
-    stream: Literal["video", "flow"] = "video"
+    streams: tuple[str, ...] = ("video",)
+    short: Literal["loop", "last"] = "loop"
+    labels: Literal["video", "frames"] = "video"
 
     def __post_init__(self):
         _at_least(self, 1, "clip_frames", "frame_stride", "test_clips")
-        _one_of_its_own(self, "test_crops", "placement", "average", "stream")
+        _one_of_its_own(self, "test_crops", "placement", "average", "short", "labels")
+        if not self.streams or len(set(self.streams)) < len(self.streams):
+            raise InputError(f"`streams` must be names, each once. Received: streams={list(self.streams)}")
         for name in ("resize", "crop", "channels"):
             value = getattr(self, name)
             if value is not None and min(value if isinstance(value, tuple) else (value,)) < 1:
@@ -117,9 +124,27 @@ class ClassifyTask:
 
     @property
     def clip_shape(self):
-        """(T, H, W, C) of the clips that training and test make, None where the data set decides."""
-        channels = self.channels or (2 if self.stream == "flow" else 3)
+        """(T, H, W, C) of the clips of the first stream, video or flow; None where the data set decides."""
+        channels = 2 if self.streams[0] == "flow" else self.channels or 3
         return (self.clip_frames, *(self.crop or self.resize or (None, None)), channels)
+
+    def fitted(self, features):
+        """This task with the channels, and where neither crop nor resize says it the size, of pixels in `features`."""
+        task, pixels = self, [spec for spec in features if spec.name in PIXELS]
+        for spec in pixels:
+            if spec.name == "video":
+                task = dataclasses.replace(task, channels=spec.shape[-1])
+        if pixels and not (task.resize or task.crop):
+            task = dataclasses.replace(task, resize=pixels[0].shape[1:3])
+        return task
+
+    def clip_shapes(self, features):
+        """`{name: shape}` of clips of these `FeatureSpec`s, None where a size varies."""
+        size = self.crop or self.resize or (None, None)
+        return {
+            spec.name: (self.clip_frames, *(size if spec.name in PIXELS else spec.shape[1:-1]), spec.shape[-1])
+            for spec in features
+        }
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def test_the_table_is_the_metric_functions_on_all_views(clips_run):
     recipe = train.load_recipe(model.recipe)
     assert recipe.task.test_clips == 2
     labels, scores, right = [], [], []
-    for inputs, targets in evaluate.views_of(recipe, model.feature, "test"):
+    for inputs, targets in evaluate.views_of(recipe, model.features, "test"):
         for video, label in zip(inputs["video"].numpy(), targets["logits"].numpy()):
             views = np.stack([model.predict(view) for view in video])
             labels.append(label)
@@ -159,7 +159,7 @@ def test_extraction(clips_run, tmp_path, rng):
             for name, video in zip(inputs["id"].numpy(), inputs["video"].numpy()):
                 row = stored["ids"].tolist().index(name.decode())
                 np.testing.assert_allclose(model.predict(video).mean(0), stored["prob"][row], atol=1e-5)
-                pool5 = np.asarray(model.model.features(video)).mean(0)
+                pool5 = np.asarray(model.model.features({"video": video})).mean(0)
                 np.testing.assert_allclose(pool5, stored["pool5"][row], atol=1e-5)
 
 

@@ -38,7 +38,7 @@ def runs(shards, tmp_path_factory):
         words += [
             "--task.frame_stride=1",
             "--training.epochs=1",
-            f"--task.stream={stream}",
+            f"--task.streams=[{stream}]",
             "--task.crop=[16,16]",
             "--task.test_clips=2",
         ]
@@ -72,14 +72,14 @@ def test_classes_come_from_the_folders(shards, runs):
 def test_a_network_of_flow_sees_flow(shards, runs):
     run, served = runs["flow"]
     model = saved.load(run)
-    assert model.feature.name == "flow" and model.feature.value_range == (-8, 8) and model.clip_shape[-1] == 2
+    assert model.feature.name == "flow" and model.feature.value_range == (-8, 8) and model.input_shapes["flow"][-1] == 2
     signature = tf.saved_model.load(str(served)).signatures["serving_default"]
     flow = np.random.default_rng(0).uniform(-8, 8, (2, 4, 16, 16, 2)).astype(np.float32)
     answer = signature(flow=tf.constant(flow))["probabilities"].numpy()
     np.testing.assert_allclose(answer, model.predict(flow), atol=1e-5)
     np.testing.assert_allclose(saved.load(served).predict(flow), model.predict(flow), atol=1e-5)
     motion = {}
-    for inputs, _ in evaluate.views_of(train.load_recipe(model.recipe), model.feature, "test"):
+    for inputs, _ in evaluate.views_of(train.load_recipe(model.recipe), model.features, "test"):
         for name, views in zip(inputs["id"].numpy(), 16 * inputs["flow"].numpy() - 8):
             motion[name.decode().split("/")[0]] = np.median(views, axis=(0, 1, 2, 3))
     assert motion["right"][0] > 0.5 and abs(motion["right"][1]) < 0.2  # 2 px of 64 columns, of which 32 are left
@@ -141,7 +141,7 @@ def test_a_forecaster_needs_frames_of_one_size(tmp_path):
 def test_data_without_flow_is_refused():
     words = [
         "p3d",
-        "--task.stream=flow",
+        "--task.streams=[flow]",
         "--data.frame_size=16",
         "--data.num_sequences=4",
         "--data.num_test_sequences=4",

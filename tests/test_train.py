@@ -335,7 +335,7 @@ ELSEWHERE = {  # options that need data of their own: the test that shows their 
     "--task.average": "test_classes.py",
     "--task.channels": "test_classify_batches.py",
     "--task.placement": "test_classes.py",
-    "--task.stream": "test_prepared.py",
+    "--task.streams": "test_prepared.py",
     "--task.test_clips": "test_classes.py",
     "--task.test_crops": "test_classes.py",
 }

@@ -4,7 +4,7 @@
   its carry (`keras.ops.scan` demands that on TensorFlow).
 - `sigmoid_gradient(s, upstream)`, `tanh_gradient(t, upstream)`: of an activation, from its value.
 - `fused_attention(q, k, valid)`: where a backend has one that is faster than `keras_st.ops.recall`.
-- `multiply_adds(function, shape)`: those of convolutions and matrix products, where a backend can tell.
+- `multiply_adds(function, *shapes)`: those of convolutions and matrix products, where a backend can tell.
 - `conv_recurrence(...)`: a recurrence around a convolution with a gradient of its own, where a backend gains by it.
 """
 
@@ -96,10 +96,10 @@ def tanh_gradient(t, upstream):
     return own(t, upstream) if own else upstream * (1 - t * t)
 
 
-def multiply_adds(function, shape):
-    """Multiply-adds of the convolutions and matrix products in `function(x)` for a float32 x of `shape`.
+def multiply_adds(function, *shapes):
+    """Multiply-adds of the convolutions and matrix products in `function(*x)` for float32 x of `shapes`.
 
     None where the backend cannot tell (all but TensorFlow), or where the function holds a loop.
     """
     own = getattr(_module(), "multiply_adds", None)
-    return own(function, shape) if own else None
+    return own(function, *shapes) if own else None

@@ -115,9 +115,10 @@ def tanh_gradient(t, upstream):
     return tf.raw_ops.TanhGrad(y=t, dy=upstream)
 
 
-def multiply_adds(function, shape):
+def multiply_adds(function, *shapes):
     """Counts operations in the graph; taps on padding count too, as is usual."""
-    graph = tf.function(function).get_concrete_function(tf.TensorSpec(shape, "float32")).graph
+    specs = [tf.TensorSpec(shape, "float32") for shape in shapes]
+    graph = tf.function(function).get_concrete_function(*specs).graph
     total = 0
     for operation in graph.get_operations():
         if operation.type in ("While", "StatelessWhile"):

@@ -7,6 +7,12 @@ from keras_st.layers.frame_wise import FrameWise
 from keras_st.layers.p3d import P3DBlock
 from keras_st.layers.pooling import AttentionPooling, FrameMaxPool, PairMaxPool, ScoreAverage
 from keras_st.layers.preprocessing import FramePreprocessing
+from keras_st.layers.recurrent.attention_cells import (
+    ALSTMCell,
+    ConvALSTMCell,
+    MotionALSTMCell,
+    MotionConvALSTMCell,
+)
 from keras_st.layers.recurrent.attention_conv_lstm import (
     AttentionConvLSTM2D,
     AttentionConvLSTMCell,
@@ -24,8 +30,11 @@ from keras_st.layers.recurrent.conv_lstm import (
     PeepholeLSTMCell,
 )
 from keras_st.layers.recurrent.e3d_lstm import E3DLSTMCell
+from keras_st.layers.recurrent.gru_rcn import GRURCN, LevelScores
 from keras_st.layers.recurrent.hierarchical import ChunkedRNN, ClockStack
+from keras_st.layers.recurrent.multi_lstm import MultiLSTMCell, OverlapAverage
 from keras_st.layers.recurrent.sliding_window import SlidingWindowStack
 from keras_st.layers.recurrent.spatial_rnn import SpatialRNN
 from keras_st.layers.recurrent.st_lstm import STLSTMCell
 from keras_st.layers.recurrent.stack import CellStack, ZigZagStack
+from keras_st.layers.temporal import AsMaps, LastPadded, TemporalPool, WindowMax

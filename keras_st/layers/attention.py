@@ -1,4 +1,4 @@
-"""Attention of a query sequence over a key sequence: dot, bilinear and additive scores."""
+"""Attention of queries over keys, by the scores of the field."""
 
 import keras
 from keras import initializers, layers, ops
@@ -6,7 +6,8 @@ from keras import initializers, layers, ops
 from keras_st.layers.config import ConfigFromArguments
 from keras_st.ops.attention import dot_scores, masked_softmax
 
-SCORES = ("dot", "bilinear", "additive")
+SCORES = ("dot", "bilinear", "additive", "bahdanau", "gated")
+WITH_UNITS = SCORES[2:]
 
 
 @keras.saving.register_keras_serializable(package="keras_st")
@@ -17,11 +18,13 @@ class SequenceAttention(ConfigFromArguments, layers.Layer):
         score(s, h) = s . h                      "dot", s and h of one size
                       s W h                      "bilinear", W (ds, dh)
                       w . tanh(W [s; h])         "additive", W (ds + dh, units), w (units)
+                      w . tanh(W [s; h] + b) + c "bahdanau", b (units), c (1): additive with biases
+                      w . (tanh(W_s s) . tanh(W_h h))   "gated", W = [W_s; W_h] (MultiLSTM)
         a = softmax over keys of the scores      output = sum of a v
 
     Args:
-        score: "dot", "bilinear" or "additive".
-        units: int. Width of the additive score; only for it.
+        score: "dot", "bilinear", "additive", "bahdanau" or "gated".
+        units: int. Width of the last three; only for them.
         scale: bool. Divide dot and bilinear scores by the root of the key size.
         kernel_initializer: of W and w.
 
@@ -42,10 +45,12 @@ class SequenceAttention(ConfigFromArguments, layers.Layer):
         super().__init__(**kwargs)
         if score not in SCORES:
             raise ValueError(f"`score` must be one of {SCORES}. Received: score={score!r}")
-        if (score == "additive") != (units is not None):
-            raise ValueError(f'`units` is needed for score="additive" and only there. Received: units={units}')
-        if scale and score == "additive":
-            raise ValueError('`scale` is for dot and bilinear scores. Received: score="additive", scale=True')
+        if (score in WITH_UNITS) != (units is not None):
+            raise ValueError(
+                f"`units` is needed for {WITH_UNITS} and only there. Received: score={score!r}, units={units}"
+            )
+        if scale and score in WITH_UNITS:
+            raise ValueError(f"`scale` is for dot and bilinear scores. Received: score={score!r}, scale=True")
         self.supports_masking = True
         self.score = score
         self.units = units
@@ -58,21 +63,49 @@ class SequenceAttention(ConfigFromArguments, layers.Layer):
             raise ValueError(f"A dot score needs queries and keys of one size. Received: sizes {query} and {key}")
         if self.score == "bilinear":
             self.kernel = self.add_weight(shape=(query, key), initializer=self.kernel_initializer, name="kernel")
-        if self.score == "additive":
-            shape = (query + key, self.units)
+        if self.score in WITH_UNITS:
+            self.query_size, shape = query, (query + key, self.units)
             self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
             self.vector = self.add_weight(shape=(self.units, 1), initializer=self.kernel_initializer, name="vector")
+        if self.score == "bahdanau":
+            self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
+            self.offset = self.add_weight(shape=(1,), initializer="zeros", name="offset")
         self.built = True
+
+    def query_part(self, query):
+        """What of the scores depends on the queries (..., ds) alone."""
+        if self.score in WITH_UNITS:
+            query = ops.matmul(query, self._cast(self.kernel[: self.query_size], query))
+            return ops.tanh(query) if self.score == "gated" else query
+        return ops.matmul(query, self._cast(self.kernel, query)) if self.score == "bilinear" else query
+
+    def key_part(self, keys):
+        """What of the scores depends on the keys (..., dh) alone."""
+        if self.score not in WITH_UNITS:
+            return keys
+        part = ops.matmul(keys, self._cast(self.kernel[self.query_size :], keys))
+        if self.score == "bahdanau":
+            part = part + self._cast(self.bias, keys)
+        return ops.tanh(part) if self.score == "gated" else part
+
+    def joined(self, query_part, key_part):
+        """Scores (...) of parts (..., size) that stand beside each other, or broadcast."""
+        if self.score not in WITH_UNITS:
+            return ops.sum(query_part * key_part, axis=-1)
+        hidden = query_part * key_part if self.score == "gated" else ops.tanh(query_part + key_part)
+        scores = ops.matmul(hidden, self._cast(self.vector, hidden))[..., 0]
+        return scores + self._cast(self.offset, scores) if self.score == "bahdanau" else scores
 
     def scores(self, query, keys):
         """(B, Tq, T), before mask and softmax."""
-        if self.score == "additive":
-            size = query.shape[-1]
-            s, h = ops.matmul(query, self.kernel[:size]), ops.matmul(keys, self.kernel[size:])
-            return ops.matmul(ops.tanh(s[:, :, None] + h[:, None]), self.vector)[..., 0]
-        if self.score == "bilinear":
-            query = ops.matmul(query, self.kernel)
-        return dot_scores(query, keys, self.scale)
+        query_part, key_part = self.query_part(query), self.key_part(keys)
+        if self.score in WITH_UNITS:
+            return self.joined(query_part[:, :, None], key_part[:, None])
+        return dot_scores(query_part, key_part, self.scale)
+
+    @staticmethod
+    def _cast(weight, like):
+        return ops.cast(weight, like.dtype)  # for calls from outside `call`, where nothing is cast
 
     def call(self, query, keys, values=None, mask=None, keys_mask=None, return_attention=False):
         mask = keys_mask if mask is None else mask

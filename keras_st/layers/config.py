@@ -46,6 +46,8 @@ class ConfigFromArguments:
 def _serialize(value):
     if isinstance(value, (list, tuple)):
         return [_serialize(v) for v in value]
+    if isinstance(value, dict):
+        return {name: _serialize(v) for name, v in value.items()}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return keras.saving.serialize_keras_object(value)

@@ -1,4 +1,4 @@
-"""Pooling of clips: maxima in space and time, attention over positions, the mean of scores."""
+"""Pooling of clips: maxima in space and time, attention over positions, averages of scores."""
 
 import keras
 from keras import layers, ops
@@ -8,6 +8,8 @@ from keras_st.ops.axes import merge_leading, split_leading
 
 PADS = ("caffe", "keras")
 AVERAGES = ("probabilities", "logits")
+STEP_AVERAGES = (*AVERAGES, "last", "max", "linear")
+NEVER = -3e4  # the logarithm of a probability of 0, in half precision as well
 
 
 @keras.saving.register_keras_serializable(package="keras_st")
@@ -98,22 +100,50 @@ class AttentionPooling(ConfigFromArguments, layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_st")
 class ScoreAverage(ConfigFromArguments, layers.Layer):
-    """Logits of parts of a video (B, N, K) to logits of the whole (B, K).
+    """Logits of parts of a video (B, N, K) to logits of the whole (B, K), whose softmax are its probabilities.
 
-    average="probabilities": log mean_n softmax(x_n), whose softmax is the mean probability; "logits": mean_n x_n.
+    Equations: p_n = softmax(x_n), n from 0,
+        "probabilities"   log mean_n p_n
+        "logits"          mean_n x_n
+        "last"            x_{N-1}
+        "max"             log max_n p_n
+        "linear"          log (sum_n g_n p_n / sum_n g_n),  g_n = n / (N - 1): late steps count more
+    The last four and "probabilities" are the aggregations of an LSTM's steps of Ng et al., CVPR 2015.
+
+    Args: average: one of the above. Call args: inputs; mask: bool (B, N), parts that count; N is then their number.
     """
 
     def __init__(self, average="probabilities", **kwargs):
         super().__init__(**kwargs)
-        if average not in AVERAGES:
-            raise ValueError(f"`average` must be one of {AVERAGES}. Received: average={average!r}")
+        if average not in STEP_AVERAGES:
+            raise ValueError(f"`average` must be one of {STEP_AVERAGES}. Received: average={average!r}")
         self.average = average
+        self.supports_masking = True
 
-    def call(self, inputs):
-        if self.average == "logits":
-            return ops.mean(inputs, axis=1)
-        logs = ops.log_softmax(inputs, axis=-1)
-        return ops.logsumexp(logs, axis=1) - ops.log(ops.cast(ops.shape(inputs)[1], logs.dtype))
+    def call(self, inputs, mask=None):
+        weights = self._weights(inputs, mask)  # (B or 1, N, 1), sums to 1 over n
+        if self.average in ("logits", "last"):
+            return ops.sum(weights * inputs, axis=1)
+        logs, counts = ops.log_softmax(inputs, axis=-1), weights > 0
+        if self.average == "max":
+            return ops.max(ops.where(counts, logs, NEVER), axis=1)
+        return ops.logsumexp(ops.where(counts, logs + ops.log(ops.where(counts, weights, 1.0)), NEVER), axis=1)
+
+    def _weights(self, inputs, mask):
+        batch, length = ops.shape(inputs)[:2]
+        real = ops.ones((1, length), inputs.dtype) if mask is None else ops.cast(mask, inputs.dtype)
+        place = ops.cumsum(real, axis=1) - 1  # of a part among those that count
+        count = ops.sum(real, axis=1, keepdims=True)
+        if self.average == "last":
+            weights = ops.cast(place == count - 1, inputs.dtype) * real
+        elif self.average == "linear":
+            weights = real * ops.where(count > 1, place, ops.ones_like(place))  # one part: all of the weight
+        else:
+            weights = real
+        return (weights / ops.maximum(ops.sum(weights, axis=1, keepdims=True), 1.0))[..., None]
+
+    def compute_mask(self, inputs, mask=None):
+        return None
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], input_shape[-1])

@@ -1,5 +1,6 @@
 """Model skeletons: how parts become a network. No paper's name stands here."""
 
+from keras_st.models.backbones import frame_network
 from keras_st.models.c3d import C3D
 from keras_st.models.clip_classifier import ClipClassifier, clip_classifier
 from keras_st.models.encoder_forecaster import EncoderForecaster, encoder_forecaster

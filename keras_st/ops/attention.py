@@ -34,3 +34,12 @@ def spatial_softmax(scores):
     batch, height, width, _ = ops.shape(scores)
     flat = ops.softmax(ops.reshape(scores, (batch, height * width)), axis=-1)
     return ops.reshape(flat, (batch, height, width, 1))
+
+
+def attention_penalty(attention):
+    """sum_i (1 - sum_t a_{t,i})^2 for every video: (B, T, H, W, 1) -> (B,). 0 where every position is seen once in all.
+
+    Sharma et al., 2015, weighted by lambda; their code sums over the batch and averages over positions instead.
+    """
+    seen = ops.sum(attention, axis=1)
+    return ops.sum(ops.square(1.0 - seen), axis=tuple(range(1, len(seen.shape))))

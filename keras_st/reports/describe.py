@@ -5,35 +5,37 @@ import dataclasses
 import numpy as np
 
 from keras_st.backend import multiply_adds
-from keras_st.specs import ClassifyTask, InputError, Recipe
+from keras_st.specs import ClassifyTask, FeatureSpec, InputError, Recipe
 
 
-def description(recipe: Recipe, feature=None):
+def description(recipe: Recipe, features=None):
     """Parameters and multiply-adds of the recipe's model for one clip, as a table.
 
-    feature: `FeatureSpec` of the clips; None: frames of 64x64 with 3 channels, of a forecaster 1. `--task.crop` and
-    `--task.channels` of a classifier win.
+    features: `FeatureSpec`s of the clips; None: frames of 64x64 with 3 channels, flow 2, of a forecaster 1; stored
+    features 256. `--task.crop` and `--task.channels` of a classifier win.
     """
     task = recipe.task
-    default = (None, 64, 64, 3 if isinstance(task, ClassifyTask) else 1)
-    _, height, width, channels = feature.shape if feature else default
     if isinstance(task, ClassifyTask):
-        crop = task.crop or task.resize or (height, width)
-        task = dataclasses.replace(task, crop=crop, resize=None, channels=task.channels or channels)
-        shape = task.clip_shape
+        features = features or [_usual(stream, task.channels) for stream in task.streams]
+        channels = task.channels
+        task = task.fitted(features)
+        if channels and task.channels != channels:
+            features = [_usual(spec.name, channels) if spec.name == "video" else spec for spec in features]
+            task = dataclasses.replace(task, channels=channels)
+        shapes = task.clip_shapes(features)
     else:
-        shape = (task.context_frames, height, width, channels)
+        size = features[0].shape[1:] if features else (64, 64, 1)
+        shapes = {"video": (task.context_frames, *size)}
     try:
         model = dataclasses.replace(recipe, task=task).build()
-        stream = getattr(task, "stream", "video")
-        model.build({stream: (None, *shape)})
+        model.build({name: (None, *shape) for name, shape in shapes.items()})
     except ValueError as error:
         raise InputError(str(error)) from error
-    count = multiply_adds(lambda clips: model({stream: clips}), (1, *shape))
+    count = multiply_adds(lambda *clips: model(dict(zip(shapes, clips))), *((1, *shape) for shape in shapes.values()))
     trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
     known = f"{count / 1e9:.2f} G" if count is not None else "not counted (a loop over time, or another backend)"
     rows = {
-        "input (T, H, W, C)": " x ".join(map(str, shape)),
+        **{name: " x ".join(map(str, shape)) for name, shape in shapes.items()},
         "parameters": f"{model.count_params():,}",
         "of them trainable": f"{trainable:,}",
         "multiply-adds a clip": known,
@@ -41,3 +43,9 @@ def description(recipe: Recipe, feature=None):
     return "\n".join(
         [f"| {recipe.system} | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
     )
+
+
+def _usual(stream, channels):
+    """What a stream looks like where no data set says it."""
+    shapes = {"video": (None, 64, 64, channels or 3), "flow": (None, 64, 64, 2)}
+    return FeatureSpec(stream, "float32", shapes.get(stream, (None, 256)))

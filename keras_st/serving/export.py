@@ -13,14 +13,15 @@ import yaml
 from keras_st.specs import VIDEO, FeatureSpec, InputError
 
 
-def export(model, base_dir, recipe=None, horizon=None, feature=None, classes=None):
+def export(model, base_dir, recipe=None, horizon=None, features=None, classes=None):
     """Writes `model` to `base_dir/<next integer>` and returns that path.
 
     Signatures, with dynamic batch, time, height and width where the model has them so:
-        serving_default: `video` in the dtype and range of the feature spec (uint8 0..255 for 8-bit video)
-        serving_float:   `video` float32 0..1 (uint8 models only; `serving_default` of others takes float32 in the unit)
+        serving_default: inputs in dtype and range of their feature specs (`video` uint8 0..255, `flow` in px/frame)
+        serving_float:   inputs float32 0..1 (models of 8-bit video only)
     Outputs of a forecaster: `frames` float32 (B, horizon, H, W, C), of video in 0..1, of fields in their unit; the
-    number of context frames is free, the horizon fixed. Of a classifier: `logits` and `probabilities` (B, classes).
+    number of context frames is free, the horizon fixed. Of a classifier: `logits` and `probabilities` (B, classes),
+    of one of frame labels (B, T, classes), and, where the model has it, its `attention`.
 
     The folder is written aside and renamed when whole. `assets.extra/` holds `recipe.yaml` and `features.json`.
 
@@ -29,7 +30,7 @@ def export(model, base_dir, recipe=None, horizon=None, feature=None, classes=Non
         base_dir: path. Parent of the version folders.
         recipe: `keras_st.specs.Recipe` or None.
         horizon: int or None. Frames to forecast; None: the model's own. A classifier has none.
-        feature: `FeatureSpec` of `video`; None: uint8 0..255 with the model's channels.
+        features: `FeatureSpec` of every input; None: `video`, uint8 0..255 with the model's channels.
         classes: names of a classifier's classes; None: numbers.
 
     Raises:
@@ -40,15 +41,17 @@ def export(model, base_dir, recipe=None, horizon=None, feature=None, classes=Non
     if not model.built:
         raise InputError(f"The model must be built before it is exported. Received: {model.name}, not built")
     task = _task(model, horizon, classes)
-    feature = feature or dataclasses.replace(VIDEO, shape=(None, None, None, model.channels))
+    if features is None:
+        channels = model.channels if "horizon_frames" in task else model.input_shapes["video"][-1]
+        features = [dataclasses.replace(VIDEO, shape=(None, None, None, channels))]
     base = pathlib.Path(base_dir)
     base.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=base, prefix=".writing-") as aside:
         folder = os.path.join(aside, "model")
-        _write_saved_model(model, folder, feature, task)
+        _write_saved_model(model, folder, features, task)
         extra = pathlib.Path(folder, "assets.extra")
         extra.mkdir()
-        task["features"] = [dataclasses.asdict(feature)]
+        task["features"] = [dataclasses.asdict(feature) for feature in features]
         (extra / "features.json").write_text(json.dumps(task, indent=1) + "\n")
         if recipe is not None:
             (extra / "recipe.yaml").write_text(yaml.safe_dump(recipe.as_dict(), sort_keys=False))
@@ -69,32 +72,53 @@ def _task(model, horizon, classes):
     return {"classes": names}
 
 
-def _write_saved_model(model, folder, feature: FeatureSpec, task):
-    low, high = feature.value_range or (0.0, 1.0)
-    forecasts = "horizon_frames" in task
-    shape = (None, None, None, None, feature.shape[-1]) if forecasts else (None, *model.clip_shape)
+def _write_saved_model(model, folder, features: list[FeatureSpec], task):
+    forecasts, multi_label = "horizon_frames" in task, getattr(model, "average", "") is None
+    ranges = {feature.name: feature.value_range or (0.0, 1.0) for feature in features}
+    any_size = {features[0].name: (None, None, None, features[0].shape[-1])}
+    shapes = any_size if forecasts else model.input_shapes
 
-    def serving_float(clips):
+    def serving_float(inputs):
         options = {"horizon_frames": task["horizon_frames"]} if forecasts else {}
-        outputs = model({feature.name: clips}, **options, training=False)
+        outputs = model(inputs, **options, training=False)
         served = {}
         if forecasts:
-            frames = outputs["frames"]
-            in_unit = feature.dtype != "uint8"
+            low, high = ranges[features[0].name]
+            in_unit, frames = features[0].dtype != "uint8", outputs["frames"]
             served["frames"] = low + (high - low) * frames if in_unit else tf.clip_by_value(frames, 0.0, 1.0)
         if "logits" in outputs:
-            served |= {"logits": outputs["logits"], "probabilities": tf.nn.softmax(outputs["logits"])}
-        return served
+            probabilities = (tf.sigmoid if multi_label else tf.nn.softmax)(outputs["logits"])
+            served |= {"logits": outputs["logits"], "probabilities": probabilities}
+        return served | {name: outputs[name] for name in ("attention",) if name in outputs}
 
-    def serving_default(clips):
-        return serving_float((tf.cast(clips, tf.float32) - low) / (high - low))
+    def serving_default(inputs):
+        scaled = {}
+        for name, x in inputs.items():
+            low, high = ranges[name]
+            scaled[name] = (tf.cast(x, tf.float32) - low) / (high - low)
+        return serving_float(scaled)
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint("serving_default", serving_default, [tf.TensorSpec(shape, feature.dtype, name=feature.name)])
-    if feature.dtype == "uint8":
-        archive.add_endpoint("serving_float", serving_float, [tf.TensorSpec(shape, "float32", name=feature.name)])
+    for name, function, as_float in (
+        ("serving_default", serving_default, False),
+        ("serving_float", serving_float, True),
+    ):
+        if as_float and features[0].dtype != "uint8":
+            continue
+        signature = {
+            feature.name: tf.TensorSpec(
+                (None, *shapes[feature.name]), "float32" if as_float else _served(feature), name=feature.name
+            )
+            for feature in features
+        }
+        archive.add_endpoint(name, function, [signature])
     archive.write_out(folder, verbose=False)
+
+
+def _served(feature):
+    """Dtype in which an input is served: bytes as bytes, all else float32."""
+    return "uint8" if feature.dtype == "uint8" else "float32"
 
 
 def _rename_to_next_version(folder, base):

@@ -13,31 +13,32 @@ def forecaster(folder, feature):
 
     `feature`: `FeatureSpec` of its clips; a field's signature speaks in the field's unit.
     """
-    signature, (low, high), horizon = _signature(folder, feature, "horizon_frames")
+    signature, horizon = _signature(folder, "horizon_frames")
+    ranges = _ranges(signature, [feature])
+    (low, high) = ranges[feature.name]
 
     def run(clips, horizon):
-        outputs = call(clips)
+        outputs = call({feature.name: clips})
         return {**outputs, "frames": (outputs["frames"] - low) / (high - low)}
 
     call = _caller(
         folder,
         signature,
-        (low, high),
+        ranges,
         "height and width must be multiples of the model's patch (and those it was trained on, where they are fixed)",
     )
     return run, horizon
 
 
-def classifier(folder, feature):
-    """`(run, clip_shape)` of a served classifier: `run(clips)` takes float32 (B, T, H, W, C) in 0..1."""
-    signature, unit, _ = _signature(folder, feature, "classes")
-    (served,) = signature.structured_input_signature[1].values()
-    clip_shape = tuple(served.shape[1:])
-    return _caller(folder, signature, unit, f"(T, H, W, C) must fit {clip_shape}"), clip_shape
+def classifier(folder, features):
+    """`(run, input_shapes)` of a served classifier: `run(inputs)` takes a dict of float32 (B, T, ...), pixels 0..1."""
+    signature, _ = _signature(folder, "classes")
+    shapes = {name: tuple(spec.shape[1:]) for name, spec in signature.structured_input_signature[1].items()}
+    return _caller(folder, signature, _ranges(signature, features), f"clips must fit {shapes}"), shapes
 
 
-def _signature(folder, feature, key):
-    """`(signature, (low, high) of its input, entry `key` of features.json)`."""
+def _signature(folder, key):
+    """`(signature, entry `key` of features.json)`; the float one where there is one."""
     try:
         model = tf.saved_model.load(str(folder))
         stored = json.loads(pathlib.Path(folder, "assets.extra", "features.json").read_text())[key]
@@ -46,21 +47,22 @@ def _signature(folder, feature, key):
         raise InputError(f"{folder} is not a whole served model. Received: {reason}") from error
     name = "serving_float" if "serving_float" in model.signatures else "serving_default"
     signature = model.signatures[name]
-    signature.model = model  # the signature alone does not keep its variables alive
-    unit = (0.0, 1.0) if name == "serving_float" or feature is None else feature.value_range or (0.0, 1.0)
-    return signature, unit, stored
+    signature.model, signature.is_float = model, name == "serving_float"  # alone it does not keep its variables alive
+    return signature, stored
 
 
-def _caller(folder, signature, unit, expected):
-    low, high = unit
-    (name,) = signature.structured_input_signature[1]  # "video" or "flow"
+def _ranges(signature, features):
+    """What a signature takes for 0 and 1, by input."""
+    return {f.name: (0.0, 1.0) if signature.is_float else f.value_range or (0.0, 1.0) for f in features}
 
-    def call(clips):
+
+def _caller(folder, signature, ranges, expected):
+    def call(inputs):
+        served = {name: tf.constant(low + (high - low) * inputs[name]) for name, (low, high) in ranges.items()}
         try:
-            return {k: v.numpy() for k, v in signature(**{name: tf.constant(low + (high - low) * clips)}).items()}
+            return {name: value.numpy() for name, value in signature(**served).items()}
         except tf.errors.InvalidArgumentError as error:
-            raise ValueError(
-                f"{folder} cannot take clips of this size: {expected}. Received: shape={clips.shape}"
-            ) from error
+            shapes = {name: x.shape for name, x in inputs.items()}
+            raise ValueError(f"{folder} cannot take clips of this size: {expected}. Received: {shapes}") from error
 
     return call

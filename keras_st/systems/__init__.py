@@ -6,6 +6,14 @@ from collections.abc import Callable
 import keras
 
 from keras_st.specs import InputError, Recipe
+from keras_st.systems.beyond_short_snippets import (
+    conv_pooling,
+    late_pooling,
+    local_pooling,
+    slow_pooling,
+    snippet_lstm,
+    time_domain_conv,
+)
 from keras_st.systems.conv_gru import conv_gru
 from keras_st.systems.conv_lstm import conv_lstm, dilated_conv_lstm, fc_lstm
 from keras_st.systems.conv_lstm_variants import (
@@ -14,14 +22,30 @@ from keras_st.systems.conv_lstm_variants import (
     self_attention_conv_lstm,
 )
 from keras_st.systems.e3d_lstm import e3d_bottom, e3d_lstm, e3d_lstm_classifier, e3d_top
+from keras_st.systems.gru_rcn import bidirectional_gru_rcn, gru_rcn, stacked_gru_rcn
+from keras_st.systems.lrcn import lrcn
+from keras_st.systems.multi_lstm import multi_lstm
 from keras_st.systems.p3d import c3d, frame_resnet, p3d, p3d_a, p3d_b, p3d_c
 from keras_st.systems.pred_rnn import pred_rnn
 from keras_st.systems.seq2seq import seq2seq_attention
+from keras_st.systems.video_lstm import (
+    alstm,
+    conv_alstm,
+    conv_lstm_classifier,
+    fc_lstm_classifier,
+    motion_alstm,
+    video_lstm,
+)
 
 SYSTEMS: dict[str, Callable[..., Recipe]] = {
+    "alstm": alstm,
+    "bidirectional_gru_rcn": bidirectional_gru_rcn,
     "c3d": c3d,
+    "conv_alstm": conv_alstm,
     "conv_gru": conv_gru,
     "conv_lstm": conv_lstm,
+    "conv_lstm_classifier": conv_lstm_classifier,
+    "conv_pooling": conv_pooling,
     "deformable_conv_lstm": deformable_conv_lstm,
     "dilated_conv_lstm": dilated_conv_lstm,
     "e3d_bottom": e3d_bottom,
@@ -29,8 +53,15 @@ SYSTEMS: dict[str, Callable[..., Recipe]] = {
     "e3d_lstm_classifier": e3d_lstm_classifier,
     "e3d_top": e3d_top,
     "fc_lstm": fc_lstm,
+    "fc_lstm_classifier": fc_lstm_classifier,
     "frame_resnet": frame_resnet,
+    "gru_rcn": gru_rcn,
     "hierarchical_conv_lstm": hierarchical_conv_lstm,
+    "late_pooling": late_pooling,
+    "local_pooling": local_pooling,
+    "lrcn": lrcn,
+    "motion_alstm": motion_alstm,
+    "multi_lstm": multi_lstm,
     "p3d": p3d,
     "p3d_a": p3d_a,
     "p3d_b": p3d_b,
@@ -38,6 +69,11 @@ SYSTEMS: dict[str, Callable[..., Recipe]] = {
     "pred_rnn": pred_rnn,
     "self_attention_conv_lstm": self_attention_conv_lstm,
     "seq2seq_attention": seq2seq_attention,
+    "slow_pooling": slow_pooling,
+    "snippet_lstm": snippet_lstm,
+    "stacked_gru_rcn": stacked_gru_rcn,
+    "time_domain_conv": time_domain_conv,
+    "video_lstm": video_lstm,
 }
 
 

@@ -4,25 +4,8 @@ from typing import Literal
 
 from keras_st.layers import FramePreprocessing
 from keras_st.models import C3D, FrameResNet, P3DResNet, clip_classifier
-from keras_st.specs import ClassifyTask, InputError, Recipe, Training
-
-# data set -> what its recipes replace: classes, task and training
-PROTOCOLS = {
-    "moving_shapes": (6, {}, {}),
-    "left_right": (2, {}, {}),
-    "ut_interaction": (
-        6,
-        {"frame_stride": 4, "crop": (56, 56), "flip": True, "test_clips": 5},
-        {"epochs": 60, "batch_size": 8, "learning_rate": 1e-3},
-    ),
-    "records": (
-        6,
-        {"frame_stride": 2, "flip": True, "test_clips": 5},
-        {"epochs": 60, "batch_size": 8, "learning_rate": 1e-3},
-    ),
-    "thermal": (10, {"flip": True, "test_clips": 3}, {"epochs": 60, "batch_size": 8}),
-}
-Source = Literal["centred", "keras_resnet", "p3d_rgb", "p3d_flow"]
+from keras_st.specs import ClassifyTask, InputError, Recipe
+from keras_st.systems.clips import Source, clips_recipe
 
 
 def build_p3d(
@@ -74,7 +57,7 @@ def build_p3d(
         weights=weights,
         width=width,
     )
-    return clip_classifier(backbone, classes, preprocessing=pixels, dropout=dropout, stream=task.stream)
+    return clip_classifier(backbone, classes, preprocessing=pixels, dropout=dropout, streams=task.streams)
 
 
 def build_frame_resnet(
@@ -115,7 +98,7 @@ def build_frame_resnet(
         weights=weights,
         width=width,
     )
-    return clip_classifier(backbone, classes, preprocessing=pixels, dropout=dropout, stream=task.stream)
+    return clip_classifier(backbone, classes, preprocessing=pixels, dropout=dropout, streams=task.streams)
 
 
 def build_c3d(
@@ -148,7 +131,7 @@ def build_c3d(
         weights=weights,
         width=width,
     )
-    return clip_classifier(network, preprocessing=FramePreprocessing(preprocessing))
+    return clip_classifier(network, preprocessing=FramePreprocessing(preprocessing), streams=task.streams)
 
 
 def _preprocessing(source, weights):
@@ -211,18 +194,4 @@ def c3d(dataset: str = "moving_shapes") -> Recipe:
 
 
 def _recipe(system, builder, dataset, model):
-    classes, task, training = PROTOCOLS.get(dataset, PROTOCOLS["moving_shapes"])
-    generated = dataset in ("moving_shapes", "left_right")
-    return Recipe(
-        system=system,
-        builder=builder,
-        task=ClassifyTask(**task),
-        data={"name": dataset, **({"num_sequences": 600, "num_test_sequences": 300} if generated else {})},
-        model={"classes": classes, **model},
-        training=Training(**{"epochs": 8, "batch_size": 16, "learning_rate": 2e-3, **training}),
-        small={
-            "task": {"clip_frames": 16, "frame_stride": 1, "resize": None, "crop": None, "test_clips": 1},
-            "data": {"num_sequences": 8, "num_test_sequences": 8} if generated else {},
-            "model": {"width": 4},
-        },
-    )
+    return clips_recipe(system, builder, dataset, model, {"width": 4})

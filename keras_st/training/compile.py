@@ -3,7 +3,7 @@
 import keras
 
 from keras_st.specs import ForecastTraining, Training
-from keras_st.training.losses import LOSSES
+from keras_st.training.losses import LOSSES, FrameLabelLoss, StepLoss
 
 
 def compile_forecaster(model, training: ForecastTraining, steps):
@@ -26,9 +26,17 @@ def compile_forecaster(model, training: ForecastTraining, steps):
 
 
 def compile_classifier(model, training: Training, steps):
-    """Cross-entropy of the logits."""
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(make_optimizer(training, steps), loss={"logits": loss}, metrics={"logits": "accuracy"})
+    """Cross-entropy of the logits, of every step's where the model has a `step_loss`; of frame labels one a class."""
+    if model.average is None:
+        losses, metrics = {"logits": FrameLabelLoss()}, None
+    else:
+        losses, metrics = (
+            {"logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
+            {"logits": "accuracy"},
+        )
+        if model.step_loss is not None:
+            losses = {"step_logits": StepLoss(model.step_loss)}
+    model.compile(make_optimizer(training, steps), loss=losses, metrics=metrics)
 
 
 def make_optimizer(training: Training, steps):

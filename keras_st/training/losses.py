@@ -1,4 +1,4 @@
-"""Losses on frames, by name."""
+"""Losses on frames, by name; on the class scores of steps."""
 
 import keras
 from keras import ops
@@ -29,6 +29,51 @@ class L1L2Sum(keras.losses.Loss):
 
     def get_config(self):
         return {**super().get_config(), "l2_weight": self.l2_weight}
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class StepLoss(keras.losses.Loss):
+    """Cross-entropy of the class scores of every step:  sum_t g_t CE(x_t, y) / sum_t g_t.
+
+    Args: gain: "mean", g_t = 1, or "linear", g_t = t / (T - 1) (Ng et al., CVPR 2015; of one step 1).
+
+    Call args: y_true: int (B,); y_pred: logits (B, T, classes).
+    """
+
+    def __init__(self, gain="mean", name="step_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        if gain not in ("mean", "linear"):
+            raise ValueError(f'`gain` must be "mean" or "linear". Received: gain={gain!r}')
+        self.gain = gain
+
+    def call(self, y_true, y_pred):
+        batch, steps = ops.shape(y_pred)[:2]
+        labels = ops.broadcast_to(ops.reshape(ops.cast(y_true, "int32"), (-1, 1)), (batch, steps))
+        losses = ops.sparse_categorical_crossentropy(labels, y_pred, from_logits=True)  # (B, T)
+        gains = ops.ones((steps,), losses.dtype)
+        if self.gain == "linear" and steps != 1:
+            gains = ops.arange(steps, dtype=losses.dtype)
+        return ops.sum(gains * losses, axis=1) / ops.sum(gains)
+
+    def get_config(self):
+        return {**super().get_config(), "gain": self.gain}
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class FrameLabelLoss(keras.losses.Loss):
+    """Binary cross-entropy of every class of every frame, mean over classes and over the frames that have labels.
+
+    Call args: y_true: 0, 1 or, of frames without labels, -1 (B, T, classes); y_pred: logits of that shape.
+    """
+
+    def __init__(self, name="frame_label_loss", **kwargs):
+        super().__init__(name=name, **{**kwargs, "reduction": "sum"})
+
+    def call(self, y_true, y_pred):
+        y_true = ops.cast(y_true, y_pred.dtype)
+        known = ops.cast(y_true >= 0, y_pred.dtype)
+        losses = ops.maximum(y_pred, 0) - y_pred * y_true + ops.log1p(ops.exp(-ops.abs(y_pred)))
+        return ops.sum(known * losses) / ops.maximum(ops.sum(known), 1.0)
 
 
 LOSSES = {

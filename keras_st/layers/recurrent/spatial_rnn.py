@@ -4,7 +4,7 @@ import functools
 import inspect
 
 import keras
-from keras import layers, ops
+from keras import layers, ops, tree
 
 from keras_st.backend import scan
 from keras_st.layers.config import ConfigFromArguments, constructor_arguments, with_dtype_of
@@ -30,13 +30,14 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
         zero_output_for_mask: bool. Masked steps output zeros, else they repeat the step before.
 
     Call args:
-        sequences: float (B, T, *spatial, C).
+        sequences: float (B, T, *spatial, C); of a cell with several inputs a list of them.
         initial_state: list of tensors, as `cell.get_initial_state` makes them (of one: the tensor), or None for those.
         mask: bool (B, T), or for every position, as `keras.layers.Masking` makes it: then a step counts if any of its
             positions does. Steps where it is False leave every state unchanged.
         training: bool. Dropout on.
 
-    Returns: `output` (B, T, ...) or (B, ...), and with `return_state` a list `[output, *states]`.
+    Returns: `output` (B, T, ...) or (B, ...), and with `return_state` a list `[output, *states]`. Of a cell with
+    several outputs (a state and an attention map, say) all of them, in a list.
 
     Dtype: the cell's policy.
     Masking: passed on to the output with `return_sequences`, dropped otherwise.
@@ -69,12 +70,13 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
         self.states = None
 
     def build(self, sequences_shape, initial_state_shape=None):
-        step_shape = (sequences_shape[0], *sequences_shape[2:])
         if not self.cell.built:
-            self.cell.build(step_shape)
+            self.cell.build(_of_step(sequences_shape))
+        cell_shape, sequences_shape = _of_step(sequences_shape), _first(sequences_shape)
+        step_shape = _first(cell_shape)
         if initial_state_shape is not None and not isinstance(initial_state_shape[0], (list, tuple)):
             initial_state_shape = [initial_state_shape]
-        _check_states(self, initial_state_shape, sequences_shape)
+        _check_states(self, initial_state_shape, cell_shape)
         if self.unroll and sequences_shape[1] is None:
             raise ValueError(f"`unroll=True` needs a static time axis. Received: sequences_shape={sequences_shape}")
         if self.stateful:
@@ -99,27 +101,35 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
         self.built = True
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
-        batch, _, *spatial = ops.shape(sequences)[:-1]
-        if self.stateful and sequences.shape[0] not in (None, self.states[0].shape[0]):
+        first = sequences[0] if isinstance(sequences, (list, tuple)) else sequences
+        batch, length, *spatial = ops.shape(first)[:-1]
+        if self.stateful and first.shape[0] not in (None, self.states[0].shape[0]):
             raise ValueError(
                 f"Stateful `{self.name}` carries the states of {self.states[0].shape[0]} clips and takes batches of "
-                f"that size. Received: sequences.shape={tuple(sequences.shape)}"
+                f"that size. Received: sequences.shape={tuple(first.shape)}"
             )
         from_zero = initial_state is None and not self.stateful
         if initial_state is not None:
             if not isinstance(initial_state, (list, tuple)):
                 initial_state = [initial_state]
-            _check_states(self, [tuple(s.shape) for s in initial_state], tuple(sequences.shape))
+            shapes = tree.map_structure(lambda x: _of_step(tuple(x.shape)), sequences)
+            _check_states(self, [tuple(s.shape) for s in initial_state], shapes)
             states = list(initial_state)
         elif self.stateful:
             states = [ops.convert_to_tensor(s) for s in self.states]
         else:
-            states = self.cell.get_initial_state(batch, tuple(spatial), sequences.shape[1])
-        if mask is not None:
-            mask = _checked_mask(mask, sequences)
+            states = None
+        mask = _checked_mask(mask, first)
+        if states is None and getattr(self.cell, "init_state", "zeros") == "mean":
+            states, from_zero = self.cell.mean_state(sequences, mask), False
+        if states is None:
+            states = self.cell.get_initial_state(batch, tuple(spatial), first.shape[1])
         if self.go_backwards:
-            sequences, mask = ops.flip(sequences, 1), None if mask is None else ops.flip(mask, 1)
-        noise = self.cell.sample_noise(sequences[:, 0], states) if training else None
+            sequences = tree.map_structure(lambda x: ops.flip(x, 1), sequences)
+            mask = None if mask is None else ops.flip(mask, 1)
+        noise = None
+        if training:
+            noise = self.cell.sample_noise(tree.map_structure(lambda x: x[:, 0], sequences), states)
         done = None
         if mask is None and self.unroll is None:
             done = self.cell.run(sequences, states, noise, from_zero)
@@ -127,35 +137,42 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
             outputs, last, states = done
         else:
             first_output = self.cell.get_initial_output(batch, tuple(spatial))
-            outputs, last, states = self._loop(sequences, states, first_output, mask, noise)
+            outputs, last, states = self._loop(sequences, length, states, first_output, mask, noise)
         if self.stateful:
             for variable, state in zip(self.states, states):
                 variable.assign(state)
         if mask is not None and self.zero_output_for_mask and not self.return_sequences:
-            last = _where(mask[:, -1], last, ops.zeros_like(last))
+            last = tree.map_structure(lambda x: _where(mask[:, -1], x, ops.zeros_like(x)), last)
         output = outputs if self.return_sequences else last
-        return [output, *states] if self.return_state else output
+        return [*_listed(output), *states] if self.return_state else output
 
-    def _loop(self, sequences, states, first_output, mask, noise):
+    def _loop(self, sequences, length, states, first_output, mask, noise):
         """Step by step: all outputs (None unless wanted), the last one, the last states."""
-        x = self.cell.project_sequence(ops.swapaxes(sequences, 0, 1), noise)
+        x = self.cell.project_sequence(tree.map_structure(lambda x: ops.swapaxes(x, 0, 1), sequences), noise)
         masks = [] if mask is None else [ops.swapaxes(mask, 0, 1)]
+        first, wanted = _listed(first_output), self.return_sequences
 
         def step(carry, xs):
-            previous, *states = carry
-            output, new_states = self.cell.step(xs[0], states, noise)
-            if len(xs) == 1:
-                return [output, *new_states], [output] * self.return_sequences
-            keep = xs[1]
-            held = _where(keep, output, previous)
-            shown = _where(keep, output, ops.zeros_like(output)) if self.zero_output_for_mask else held
+            previous, states = carry[: len(first)], carry[len(first) :]
+            step_input = tree.pack_sequence_as(x, xs[: len(xs) - len(masks)])
+            output, new_states = self.cell.step(step_input, states, noise)
+            output = _listed(output)
+            if not masks:
+                return [*output, *new_states], output * wanted
+            keep = xs[-1]
+            held = [_where(keep, new, old) for new, old in zip(output, previous)]
+            shown = held
+            if self.zero_output_for_mask:
+                shown = [_where(keep, new, ops.zeros_like(new)) for new in output]
             new_states = [_where(keep, new, old) for new, old in zip(new_states, states)]
-            return [held, *new_states], [shown] * self.return_sequences
+            return [*held, *new_states], shown * wanted
 
-        dtypes = [self.compute_dtype] * self.return_sequences
-        length = ops.shape(sequences)[1]
-        (last, *states), outputs = scan(step, [first_output, *states], [x, *masks], length, dtypes, self.unroll)
-        return ops.swapaxes(outputs[0], 0, 1) if outputs else None, last, states
+        dtypes = [self.compute_dtype] * len(first) * wanted
+        carry, xs = [*first, *states], [*tree.flatten(x), *masks]
+        carry, outputs = scan(step, carry, xs, length, dtypes, self.unroll)
+        last, states = tree.pack_sequence_as(first_output, carry[: len(first)]), carry[len(first) :]
+        outputs = [ops.swapaxes(output, 0, 1) for output in outputs]
+        return tree.pack_sequence_as(first_output, outputs) if outputs else None, last, states
 
     def get_initial_state(self, batch_size, spatial_shape=None, num_steps=None):
         """The cell's first states; see there."""
@@ -170,15 +187,22 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
     reset_states = reset_state
 
     def compute_output_shape(self, sequences_shape, initial_state_shape=None):
-        batch, length, *step = sequences_shape
-        output, states = self.cell.compute_output_shape((batch, *step))
+        length = _first(sequences_shape)[1]
+        output, states = self.cell.compute_output_shape(_of_step(sequences_shape))
+        several = not isinstance(output, tuple)
+        outputs = output if several else [output]
         if self.return_sequences:
-            output = (batch, length, *output[1:])
-        return (output, *states) if self.return_state else output
+            outputs = [(shape[0], length, *shape[1:]) for shape in outputs]
+        if self.return_state:
+            return (*outputs, *states)
+        return outputs if several else outputs[0]
 
     def compute_mask(self, sequences, mask=None):
-        mask = mask if self.return_sequences else None
-        return [mask, *(None for _ in range(self._num_states))] if self.return_state else mask
+        mask = _one_mask(mask) if self.return_sequences else None
+        masks = [mask] * getattr(self.cell, "num_outputs", 1)
+        if self.return_state:
+            return [*masks, *(None for _ in range(self._num_states))]
+        return masks if len(masks) > 1 else mask
 
     @property
     def _num_states(self):
@@ -252,8 +276,34 @@ def _where(keep, new, old):
     return ops.where(ops.reshape(keep, (-1, *(1,) * (len(new.shape) - 1))), new, old)
 
 
+def _listed(x):
+    return list(x) if isinstance(x, (list, tuple)) else [x]
+
+
+def _first(shapes):
+    """The shape, or the first of several."""
+    return tuple(shapes[0] if isinstance(shapes[0], (list, tuple)) else shapes)
+
+
+def _of_step(shapes):
+    """Shape, or shapes, of a step of sequences (B, T, ...)."""
+    if isinstance(shapes[0], (list, tuple)):
+        return [_of_step(shape) for shape in shapes]
+    return (shapes[0], *shapes[2:])
+
+
+def _one_mask(mask):
+    """The mask; of several sequences, the first there is."""
+    if isinstance(mask, (list, tuple)):
+        return next((m for m in mask if m is not None), None)
+    return mask
+
+
 def _checked_mask(mask, sequences):
     """The mask as bool (B, T). `keras.layers.Masking` makes one for every position: a step counts if any of it does."""
+    mask = _one_mask(mask)
+    if mask is None:
+        return None
     mask = ops.cast(mask, "bool")
     if len(mask.shape) > 2:
         mask = ops.any(mask, axis=tuple(range(2, len(mask.shape))))
@@ -265,11 +315,11 @@ def _checked_mask(mask, sequences):
     return mask
 
 
-def _check_states(layer, shapes, sequences_shape):
+def _check_states(layer, shapes, step_shape):
     """Compares the shapes of given first states with those the cell would make itself."""
     if shapes is None:
         return
-    expected = layer.cell.compute_output_shape((sequences_shape[0], *sequences_shape[2:]))[1]
+    expected = layer.cell.compute_output_shape(step_shape)[1]
     fits = len(shapes) == len(expected) and all(
         len(got) == len(want) and all(g is None or w is None or g == w for g, w in zip(got, want))
         for got, want in zip(shapes, expected)

@@ -1,0 +1,114 @@
+"""What the classifiers of clips share: protocols by data set, and networks of frames below recurrence or pooling."""
+
+from typing import Literal
+
+from keras_st.layers import FramePreprocessing, FrameWise
+from keras_st.models.backbones import frame_network
+from keras_st.specs import PIXELS, ClassifyTask, InputError, Recipe, Training
+
+Source = Literal["centred", "keras_resnet", "p3d_rgb", "p3d_flow"]
+Backbone = Literal["small", "vgg16", "resnet50", "resnet101", "resnet152", "caffenet"]
+
+# data set -> what its recipes replace: classes, task and training
+PROTOCOLS = {
+    "moving_shapes": (6, {}, {}),
+    "left_right": (2, {}, {}),
+    "moving_objects": (4, {"clip_frames": 12}, {}),
+    "overlapping_actions": (5, {"clip_frames": 40, "labels": "frames"}, {}),
+    "ut_interaction": (
+        6,
+        {"frame_stride": 4, "crop": (56, 56), "flip": True, "test_clips": 5},
+        {"epochs": 60, "batch_size": 8, "learning_rate": 1e-3},
+    ),
+    "records": (
+        6,
+        {"frame_stride": 2, "flip": True, "test_clips": 5},
+        {"epochs": 60, "batch_size": 8, "learning_rate": 1e-3},
+    ),
+    "thermal": (10, {"flip": True, "test_clips": 3}, {"epochs": 60, "batch_size": 8}),
+    "thermal_frames": (10, {"clip_frames": 64, "labels": "frames"}, {"epochs": 20, "batch_size": 8}),
+    "frame_features": (14, {"clip_frames": 25, "streams": ("features",)}, {"epochs": 10, "batch_size": 32}),
+}
+GENERATED = ("moving_shapes", "left_right", "moving_objects", "overlapping_actions")
+
+# network -> layers that systems read where they are not told: a vector a frame, a map a frame, maps of several levels
+TAPS = {
+    "small": ("fc", "block3_pool", ("block2_pool", "block3_pool", "block4_pool", "fc")),
+    "vgg16": ("fc2", "block5_pool", ("block2_pool", "block3_pool", "block4_pool", "block5_pool", "fc2")),
+    "resnet50": (
+        "avg_pool",
+        "conv5_block3_out",
+        ("conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "avg_pool"),
+    ),
+    "caffenet": ("fc6", "pool5", ("norm1", "norm2", "conv5", "fc6")),
+}
+VECTORS, MAPS, LEVELS = range(3)
+
+
+def frame_parts(
+    task: ClassifyTask,
+    reads: int,
+    backbone: Backbone = "small",
+    taps: tuple[str, ...] | None = None,
+    weights: str | None = None,
+    flow_weights: str | None = None,
+    fine_tune: bool = True,
+    preprocessing: Source = "centred",
+    width: int = 16,
+    stream_reads: dict[str, int] | None = None,
+):
+    """Arguments of a `ClipClassifier` for what lies below recurrence or pooling. Stored features have nothing below.
+
+    Args:
+        task: clips of a video.
+        reads: what the system reads of a frame: `VECTORS`, `MAPS` or `LEVELS`.
+        backbone: network of frames, see `keras_st.models.frame_network`.
+        taps: layers of it that are read; None: as fits the system.
+        weights: of the network of `video`: a file or, of "vgg16" and "resnet50" to "resnet152", "imagenet".
+        flow_weights: file for the network of `flow`.
+        fine_tune: train the networks of frames; false: they stay as they are.
+        preprocessing: what the weights of the network of `video` expect; flow is centred.
+        width: channels of the network "small".
+        stream_reads: what is read of single streams, in place of `reads`.
+    """
+    if weights == "imagenet" and preprocessing != "keras_resnet":
+        raise InputError(f'Weights of ImageNet need preprocessing="keras_resnet". Received: {preprocessing=}')
+    if not fine_tune and weights is None and flow_weights is None and set(task.streams) & set(PIXELS):
+        raise InputError("A network that is not trained needs weights. Received: fine_tune=False, weights=None")
+    networks, pixels = {}, {}
+    for stream in (name for name in task.streams if name in PIXELS):
+        kind = (stream_reads or {}).get(stream, reads)
+        shape = (*task.clip_shape[1:3], 2 if stream == "flow" else task.channels or 3)
+        own = taps or TAPS.get(backbone, TAPS["resnet50"])[kind]
+        files = flow_weights if stream == "flow" else weights
+        networks[stream] = FrameWise(frame_network(backbone, shape, own, files, width, fine_tune), name=f"{stream}_net")
+        pixels[stream] = FramePreprocessing("centred" if stream == "flow" else preprocessing)
+    if len(task.streams) == 1 and networks:
+        (networks,), (pixels,) = networks.values(), pixels.values()
+    return {"backbone": networks or None, "preprocessing": pixels or None, "streams": task.streams}
+
+
+def clips_recipe(system, builder, dataset, model, small, default="moving_shapes", task=None, training=None):
+    """The recipe of a classifier of clips on a data set, by its protocol.
+
+    model: options of the builder; small: those of its test size; task, training: what the system itself replaces.
+    """
+    dataset = dataset or default
+    classes, own_task, own_training = PROTOCOLS.get(dataset, PROTOCOLS["records"])
+    sizes = {"num_sequences": 600, "num_test_sequences": 300}
+    options = {"epochs": 8, "batch_size": 16, "learning_rate": 2e-3, **own_training, **(training or {})}
+    generated = dataset in GENERATED
+    frames = {} if dataset in ("frame_features",) else {"clip_frames": 16, "resize": None, "crop": None}
+    return Recipe(
+        system=system,
+        builder=builder,
+        task=ClassifyTask(**{**(task or {}), **own_task}),
+        data={"name": dataset, **(sizes if generated else {})},
+        model={"classes": classes, **model},
+        training=Training(**options),
+        small={
+            "task": {**frames, "frame_stride": 1, "test_clips": 1},
+            "data": {"num_sequences": 8, "num_test_sequences": 8} if generated else {},
+            "model": small,
+        },
+    )
