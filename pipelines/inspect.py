@@ -4,7 +4,8 @@
 
 Prints counts by split and class and what was skipped; reads every record, so that every CRC is checked, and compares
 every shard with its SHA-256 in dataset_info.json. Draws `<split>.png`, a contact sheet of evenly spaced frames, and
-`<split>_flow.png` and its legend where there is flow, to a new folder (`DIR/pictures/<n>` unless told).
+`<split>_flow.png` and its legend where there is flow, to a new folder (`DIR/pictures/<n>` unless told). Records without
+video are counted and checked, not drawn.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from keras_st import cli, viz
 from keras_st.specs import InputError
 from pipelines import records
 from pipelines.remote import check_local
-from pipelines.schema import decode_frames
+from pipelines.schema import PICTURES, decode_frames
 
 FRAMES = 8  # of a video on a contact sheet
 
@@ -54,7 +55,8 @@ def classes_of(root, split, spec):
         if label.ndim == 0:
             counts[int(label)] += 1
         else:
-            counts.update({n: int(count) for n, count in enumerate(label.reshape(-1, label.shape[-1]).sum(0))})
+            held = (label.reshape(-1, label.shape[-1]) == 1).sum(0)
+            counts.update({n: int(count) for n, count in enumerate(held)})
     names = spec.classes or [str(n) for n in range(max(counts) + 1)]
     return {name: counts[n] for n, name in enumerate(names)}
 
@@ -62,12 +64,13 @@ def classes_of(root, split, spec):
 def draw(root, split, folder, videos):
     """Writes the contact sheet of a split, and of its flow; returns the paths."""
     spec, shown, fields = records.read_spec(root), [], []
+    pictures = [spec.features[name] for name in PICTURES if name in spec.features]
     clips = records.read_dataset(split, root=str(root), verify=False, encoded=True, shuffle=False)
     step = max(1, int(clips.cardinality()) // videos)
     for clip in clips.shard(step, 0).take(videos):
         name, length = clip["id"].numpy().decode(errors="replace"), int(clip["video"].shape[0])
         places = np.unique(np.linspace(0, length - 1, FRAMES).round().astype(int))
-        for rows, feature in zip((shown, fields), spec.features.values()):
+        for rows, feature in zip((shown, fields), pictures):
             rows.append((name, decode_frames(clip[feature.name].numpy()[places], feature, clip["size"]).numpy()))
     paths = [folder / f"{split}.png"]
     viz.examples([(name, frames / 255) for name, frames in shown]).savefig(paths[0])
@@ -93,6 +96,9 @@ def main(argv):
     print("\n".join(lines))
     if damage:
         raise InputError(f"{len(damage)} of the shards cannot be trusted: " + "; ".join(damage))
+    if records.read_spec(options.root).video is None:
+        print("no pictures: these records hold no video")
+        return
     folder = new_folder(options)
     for split in records.splits_of(records.read_info(options.root)):
         for path in draw(options.root, split, folder, options.videos):

@@ -1,4 +1,4 @@
-"""Folders of TFRecord shards, a record a video (`pipelines.schema`).
+"""Folders of TFRecord shards, a record a video (`pipelines.schema`): its frames, features of them, or both.
 
 A folder holds `<split>-00000-of-00004.tfrecord` shards, `features.json` (schema version, `RecordSpec`) and
 `dataset_info.json` (videos, frames, bytes and SHA-256 of every shard; what was skipped, and why). Shards are
@@ -23,7 +23,7 @@ from keras_st import cli
 from keras_st.specs import FeatureSpec, InputError
 from pipelines import remote
 from pipelines.sampling import check_process, epoch_key, shuffled
-from pipelines.schema import ENCODINGS, RecordSpec, decode_clip, encode_clip, parse_clip, spec_of, steps_of
+from pipelines.schema import ENCODINGS, PICTURES, RecordSpec, decode_clip, encode_clip, parse_clip, spec_of, steps_of
 
 SHUFFLED_BYTES = 2**28  # of records in memory at once, still encoded
 SHUFFLED_AT_ONCE = 1000  # records, at most
@@ -45,7 +45,8 @@ class ShardWriter:
         record, (length, *size) = encode_clip(steps, self.spec, id, label)
         with told_of(self.path):
             self.file.write(record)
-        self.sizes.add(tuple(size))
+        if size:
+            self.sizes.add(tuple(size))
         self.clips, self.frames = self.clips + 1, self.frames + length
         self.shortest = min(self.shortest or length, length)
 
@@ -79,18 +80,20 @@ class told_of:
             raise WriteError(f"{self.path} cannot be written. Received: {reason}") from error
 
 
-def write_shards(clips, folder, split, num_shards=1, encoding="png", flow_bound=20.0):
+def write_shards(clips, folder, split, num_shards=1, encoding="png", flow_bound=20.0, classes=None):
     """Writes clips into `num_shards` shards of a split, round robin; returns their paths.
 
     Args:
         clips: dicts of arrays, all alike but for their lengths: `video` uint8 (T, H, W, C), `id` bytes; where they have
             them `flow` float32 (T, H, W, 2) in px/frame, `time` (T,) in seconds, `label`, an int or (K,) or (T, K) of 0
-            and 1.
+            and 1 (in a frame that is not labelled -1); by names of their own features or other arrays, float16 or
+            float32 (T, ...), finite, beside `video` or in its place.
         folder: made where it is not there.
         split: name in front of the files.
         num_shards: at least 1.
-        encoding: "jpeg" (loses a little), "png" or "raw".
+        encoding: of frames, "jpeg" (loses a little), "png" or "raw".
         flow_bound: largest component of flow that can be stored, in px/frame.
+        classes: their names, in the order of the labels.
 
     Every shard is written aside and renamed when whole. Refuses a split that is already there.
     """
@@ -106,7 +109,7 @@ def write_shards(clips, folder, split, num_shards=1, encoding="png", flow_bound=
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as aside:
         writers, spec, seen = [], None, set()
         for n, clip in enumerate(clips):
-            own = spec_of(clip, encoding, flow_bound)
+            own = with_classes(spec_of(clip, encoding, flow_bound), classes)
             if clip["id"] in seen:
                 raise InputError(f"Every clip needs an `id` of its own. Received twice: {clip['id']!r}")
             seen.add(clip["id"])
@@ -124,6 +127,18 @@ def write_shards(clips, folder, split, num_shards=1, encoding="png", flow_bound=
         for name in names:
             os.replace(pathlib.Path(aside, name), folder / name)
     return [folder / name for name in names]
+
+
+def with_classes(spec, classes):
+    """A `RecordSpec` with names of classes; InputError where it is not labelled with so many."""
+    if classes is None:
+        return spec
+    if spec.label_shape is None or spec.label_shape[-1:] not in ((), (len(classes),)):
+        raise InputError(
+            f"{len(classes)} classes need labels of so many. "
+            f"Received: {'no `label`' if spec.label_shape is None else f'label {spec.label_shape}'}"
+        )
+    return dataclasses.replace(spec, classes=tuple(map(str, classes)))
 
 
 def shard_names(split, count):
@@ -168,7 +183,10 @@ def counted(split, shards):
 
 def described(spec):
     """What records hold, in a line."""
-    words = [f"{f.name} {f.dtype} {f.shape} in {f.unit}, stored as {f.encoding}" for f in spec.features.values()]
+    words = [
+        f"{f.name} {f.dtype} {f.shape}{f' in {f.unit}' if f.unit else ''}, stored as {f.encoding}"
+        for f in spec.features.values()
+    ]
     labels = {None: "no labels", 0: "a class a video", 1: "classes of videos", 2: "classes of frames"}
     rank = None if spec.label_shape is None else len(spec.label_shape)
     return "; ".join([*words, labels[rank]])
@@ -176,8 +194,8 @@ def described(spec):
 
 def brief(spec):
     """A `RecordSpec` in a line."""
-    words = {name: feature.shape[1:] for name, feature in spec.features.items()}
-    return {**words, "encoding": spec.video.encoding, "label": spec.label_shape, "time": spec.timed}
+    words = {name: (f.dtype, *f.shape[1:], f.encoding) for name, f in spec.features.items()}
+    return {**words, "label": spec.label_shape, "time": spec.timed}
 
 
 def write_info(folder, spec, shards, skipped=(), made=None):
@@ -201,7 +219,8 @@ def check_alike(folder, spec):
         return spec
     known = RecordSpec.from_dict(json.loads(features.read_text()))
     if resized(known, (None, None)) != resized(spec, (None, None)):
-        stored, given = known.as_dict(), resized(spec, known.video.shape[1:3]).as_dict()
+        size = (None, None) if known.video is None else known.video.shape[1:3]
+        stored, given = known.as_dict(), resized(spec, size).as_dict()
         other = [name for name in given if given[name] != stored[name]]
         raise InputError(f"{features} describes other clips than those given. Received: other {', '.join(other)}")
     return spec if known == spec else resized(spec, (None, None))
@@ -209,11 +228,12 @@ def check_alike(folder, spec):
 
 def resized(spec, size):
     """A `RecordSpec` whose frames all have a size (height, width); None where they differ."""
-    features = {
+    frames = {
         name: dataclasses.replace(feature, shape=(None, *size, feature.shape[-1]))
         for name, feature in spec.features.items()
+        if name in PICTURES
     }
-    return dataclasses.replace(spec, **features)
+    return dataclasses.replace(spec, **frames)
 
 
 def write_json(path, content):
@@ -317,9 +337,10 @@ def read_dataset(
         shuffle: shuffle the training split: shards, then videos within neighbours that fit into 256 MiB.
 
     Returns:
-        `tf.data.Dataset` of dicts: `video` uint8 (T, H, W, C), `id` string; where stored `flow` float32 (T, H, W, 2) in
-        px/frame, `time` float64 (T,) in seconds, `label` int64, scalar, (K,) or (T, K). With `encoded` `video` and
-        `flow` are strings (T,), and `size` int32 (2,) is there. The same arguments give the same elements in the same
+        `tf.data.Dataset` of dicts: `id` string; where stored `video` uint8 (T, H, W, C), `flow` float32 (T, H, W, 2) in
+        px/frame, `time` float64 (T,) in seconds, `label` int64, scalar, (K,) or (T, K), arrays by their names, float16
+        or float32 (T, ...). With `encoded` `video`, `flow` and arrays are strings (T,), and with video `size` int32
+        (2,) is there. The same arguments give the same elements in the same
         order, so that `.skip(n)` goes on where another reader stopped.
 
     Raises: InputError: a folder, split, shard or file that is missing, damaged, cut short or of another schema; clips
@@ -366,7 +387,7 @@ def read_dataset(
 
 
 def feature(*, root: str = "", stream: str = "video", **_) -> FeatureSpec:
-    """The spec of the `video` or `flow` of a folder of shards."""
+    """The spec of the `video`, `flow` or an array of a folder of shards."""
     return read_spec(root).features[stream]
 
 
@@ -374,7 +395,7 @@ def main(argv):
     """`python -m pipelines.records NAME --out DIR [--split=S] [--shards=N] [--encoding=raw] [--options a=1 b=2]`."""
     import yaml
 
-    from pipelines.build import make_dataset
+    from pipelines.build import class_names, make_dataset
 
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.records", description="Writes a data set as TFRecord shards."
@@ -393,7 +414,8 @@ def main(argv):
             raise InputError(f"Options are written name=value. Received: {word}")
         options[name] = yaml.safe_load(value)
     clips = make_dataset(given.name, given.split, **options).as_numpy_iterator()
-    for path in write_shards(clips, given.out, given.split, given.shards, given.encoding):
+    classes = class_names(given.name, **options)
+    for path in write_shards(clips, given.out, given.split, given.shards, given.encoding, classes=classes):
         print(path)
 
 
