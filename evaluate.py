@@ -37,11 +37,13 @@ with cli.quiet_import():
     tf.config.list_physical_devices()
 
 from keras_st import saved, viz
-from keras_st.metrics import classify
+from keras_st.metrics import classify, localisation
 from keras_st.metrics import forecast as metrics
 from keras_st.reports import classify as class_report
 from keras_st.reports import forecast as forecast_report
+from keras_st.reports import frame_labels as frame_report
 from keras_st.reports import fusion
+from keras_st.reports.attention import draw_attention, summarise_localisation
 from keras_st.reports.files import read_history, write_report, written_aside
 from keras_st.saved import SavedClassifier
 from keras_st.specs import InputError
@@ -254,24 +256,29 @@ def test_split(forecaster, horizon):
 def score_classes(model, out, views=(), split="test"):
     """Scores a classifier on a split of its data set; writes tables, pictures, scores.npz and the report."""
     recipe = recipe_beside(model, **dict(views))
-    task, parts, frames = recipe.task, [], {}
+    if recipe.task.labels == "frames":
+        return score_frame_labels(model, out, recipe, split)
+    task, parts, frames, looked = recipe.task, [], {}, {}
+    boxes = true_boxes(recipe, split)
     for inputs, targets in views_of(recipe, model.features, split):
         views = {name: inputs[name].numpy() for name in task.streams}
-        logits, averaged = score_views(model, views, task.average)
+        logits, averaged, attention = score_views(model, views, task.average)
         labels, names = targets["logits"].numpy(), [name.decode() for name in inputs["id"].numpy()]
         parts.append((labels, averaged, names, (logits.argmax(-1) == labels[:, None]).mean(axis=1)))
-        for label, guess, name, video in zip(labels, averaged.argmax(-1), names, views[task.streams[0]]):
+        for n, (label, guess, name) in enumerate(zip(labels, averaged.argmax(-1), names)):
             pair = (model.classes[label], model.classes[guess])
-            if label != guess and model.shows_pixels and len(frames.setdefault(pair, [])) < class_report.EXAMPLES:
-                frames[pair].append((name, viewable(video[0], model.feature)))
+            wanted = label != guess and len(frames.setdefault(pair, [])) < class_report.EXAMPLES
+            if model.shows_pixels and (wanted or len(looked) < SHOWN):
+                video = viewable(views[task.streams[0]][n, 0], model.feature)
+            if model.shows_pixels and wanted:
+                frames[pair].append((name, video))
+            if attention is not None and (boxes or len(looked) < SHOWN):
+                looked[name] = (attention[n, 0], video if model.shows_pixels and len(looked) < SHOWN else None)
     if not parts:
         raise InputError(f"A split that is scored must hold videos. Received: split={split!r}, with none")
     labels, scores, names, views_right = (np.concatenate(part) for part in zip(*parts))
     result = {
-        "system": recipe.system if task.streams == ("video",) else f"{recipe.system} ({', '.join(task.streams)})",
-        "data": recipe.data,
-        "split": split,
-        "videos": len(labels),
+        **heading(recipe, split, len(labels)),
         "views": {
             "clips": task.test_clips,
             "crops": task.test_crops,
@@ -283,19 +290,85 @@ def score_classes(model, out, views=(), split="test"):
         "seed": recipe.training.seed,
         **cli.provenance(model.path),
     }
+    if boxes and looked:
+        probabilities, truth = dict(zip(names, scores)), dict(zip(names, labels.tolist()))
+        maps, size = {name: attention for name, (attention, _) in looked.items()}, model.feature.shape[1:3]
+        share = localisation.mean_share(
+            [localisation.Tube(0, tube) for tube in true_boxes(recipe, "train").values()], size
+        )
+        result["localisation"] = summarise_localisation(maps, probabilities, truth, boxes, size, share)
     history = read_history(model.path.parent / "history.csv")
     if history is not None:
         result["history"] = history
-    return write_classes(out, result, frames, history, labels, scores, names, model.classes)
+    shown = [(name, video, maps, boxes.get(name)) for name, (maps, video) in looked.items() if video is not None]
+    return write_classes(out, result, frames, history, labels, scores, names, model.classes, shown)
 
 
-def write_classes(out, result, frames, history, labels, scores, names, classes):
+def heading(recipe, split, videos):
+    """What every evaluation of a classifier says first."""
+    streams = "" if recipe.task.streams == ("video",) else f" ({', '.join(recipe.task.streams)})"
+    return {"system": recipe.system + streams, "data": recipe.data, "split": split, "videos": videos}
+
+
+def true_boxes(recipe, split):
+    """`{id: boxes (T, 4)}` of the frames of every video's first view; empty where the data set has none.
+
+    Boxes are in pixels of whole frames: a task that resizes or crops is not scored by them.
+    """
+    import train
+    from pipelines.classify import view_places
+
+    clips, task = train.dataset_of(recipe, split), recipe.task
+    if "boxes" not in clips.element_spec:
+        return {}
+    if task.resize or task.crop:
+        print("boxes are of whole frames: with a resize or crop, where attention lies is not scored")
+        return {}
+    found = {}
+    for clip in clips:
+        places = view_places(tf.shape(clip["boxes"])[0], task)[0]
+        found[clip["id"].numpy().decode()] = tf.gather(clip["boxes"], places).numpy()
+    return found
+
+
+def score_frame_labels(model, out, recipe, split):
+    """Scores a model that labels frames; writes tables, pictures, scores.npz (frames below each other), report."""
+    parts = []
+    for inputs, targets in views_of(recipe, model.features, split):
+        views = {name: inputs[name].numpy()[0] for name in recipe.task.streams}  # one video, one view of all of it
+        logits = model.outputs(views)["logits"][0]
+        if not np.isfinite(logits).all():
+            raise InputError(f"The model's logits are not finite. Received: {model.path}")
+        parts.append((inputs["id"].numpy()[0].decode(), targets["logits"].numpy()[0], classify.sigmoid(logits)))
+    names, labels, scores = zip(*parts)
+    result = {
+        **heading(recipe, split, len(names)),
+        "frame_labels": frame_report.summarise_frame_labels(labels, scores, model.classes),
+        "seed": recipe.training.seed,
+        **cli.provenance(model.path),
+    }
+    history = read_history(model.path.parent / "history.csv")
+    if history is not None:
+        result["history"] = history
+    with written_aside(out) as folder:
+        (folder / "metrics.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+        rows = {"scores": np.concatenate(scores).astype("float32"), "labels": np.concatenate(labels).astype("int8")}
+        np.savez(folder / "scores.npz", **rows, ids=names, lengths=[len(s) for s in scores], classes=model.classes)
+        frame_report.write_tables(folder, result)
+        pictures = frame_report.draw(folder, parts[:SHOWN], model.classes) + draw_history(folder, history)
+        write_report(folder, f"{result['system']} on {result['data']['name']}", pictures, folder / "metrics.md")
+    print((out / "metrics.md").read_text())
+    return out
+
+
+def write_classes(out, result, frames, history, labels, scores, names, classes, attention=()):
     """The folder of an evaluation of classes; returns its path."""
     with written_aside(out) as folder:
         (folder / "metrics.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
         np.savez(folder / "scores.npz", scores=scores.astype("float32"), labels=labels, ids=names, classes=classes)
         class_report.write_tables(folder, result)
-        pictures = class_report.draw(folder, result, frames) + draw_history(folder, history)
+        pictures = draw_attention(folder, attention) + class_report.draw(folder, result, frames)
+        pictures += draw_history(folder, history)
         write_report(folder, f"{result['system']} on {result['data']['name']}", pictures, folder / "metrics.md")
     print((out / "metrics.md").read_text())
     return out
@@ -312,15 +385,21 @@ def views_of(recipe, features, split):
 
 
 def score_views(model, views, average):
-    """`(logits (B, V, K), scores (B, K))` of views, by input (B, V, T, ...), scaled; scores are probabilities."""
+    """`(logits (B, V, K), scores (B, K), attention (B, V, T, h, w, 1) or None)` of views, by input (B, V, T, ...).
+
+    Scores are probabilities.
+    """
     batch, count = next(iter(views.values())).shape[:2]
     merged = {name: x.reshape(batch * count, *x.shape[2:]) for name, x in views.items()}
-    logits = model.outputs(merged)["logits"].reshape(batch, count, -1)
+    outputs = model.outputs(merged)
+    logits, attention = outputs["logits"].reshape(batch, count, -1), outputs.get("attention")
+    if attention is not None:
+        attention = attention.reshape(batch, count, *attention.shape[1:])
     if not np.isfinite(logits).all():
         raise InputError(f"The model's logits are not finite. Received: {model.path}")
     if average == "logits":
-        return logits, classify.softmax(logits.mean(axis=1))
-    return logits, classify.softmax(logits).mean(axis=1)
+        return logits, classify.softmax(logits.mean(axis=1)), attention
+    return logits, classify.softmax(logits).mean(axis=1), attention
 
 
 def classify_input(model, path, out, views):
@@ -336,7 +415,7 @@ def classify_input(model, path, out, views):
         shown = model.scale(clip)
         low, high = model.value_range
         seen = views_of_clip(low + (high - low) * shown, recipe.task, model.feature).numpy()
-        _, scores = score_views(model, {model.feature.name: seen[None]}, recipe.task.average)
+        _, scores, attention = score_views(model, {model.feature.name: seen[None]}, recipe.task.average)
     except (InputError, tf.errors.InvalidArgumentError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} cannot be classified: {reason} Received: shape={clip.shape}") from error
@@ -347,8 +426,12 @@ def classify_input(model, path, out, views):
         lines = ["| class | probability |", "|---|---|", *(f"| {name} | {p:.3f} |" for name, p in table.items())]
         (folder / "probabilities.md").write_text("\n".join(lines) + "\n")
         viz.examples([(os.path.basename(path), viewable(shown, model.feature))]).savefig(folder / "frames.png")
+        pictures = [("Frames", "frames.png")]
+        if attention is not None:
+            clip = viewable(seen[0], model.feature)
+            pictures += draw_attention(folder, [(os.path.basename(path), clip, attention[0, 0], None)])
         title = f"{os.path.basename(path)}: {model.classes[order[0]]}"
-        write_report(folder, title, [("Frames", "frames.png")], folder / "probabilities.md")
+        write_report(folder, title, pictures, folder / "probabilities.md")
     print((out / "probabilities.md").read_text())
     return out
 

@@ -105,6 +105,22 @@ def confusion_matrix(counts, classes=None):
     return figure
 
 
+def label_timeline(labels, scores, classes):
+    """Probabilities (T, K) over time as shades, a row a class; where a label (T, K) is 1 a line above it."""
+    labels, scores = np.asarray(labels), np.asarray(scores)
+    figure = _figure(7, 0.28 * len(classes) + 0.8)
+    axes = figure.add_subplot()
+    axes.imshow(scores.T, aspect="auto", cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    frames = np.arange(len(labels))
+    for row in range(len(classes)):
+        on = np.where(labels[:, row] == 1, row - 0.4, np.nan)
+        axes.hlines(on, frames - 0.5, frames + 0.5, color="tab:red", linewidth=2)
+    axes.set_yticks(range(len(classes)), classes, fontsize=7)
+    axes.set_xlabel("frame")
+    figure.tight_layout()
+    return figure
+
+
 def examples(videos):
     """A row of evenly spaced frames for each of `videos`, `[(name, frames (T, H, W, C))]`."""
     shown = [frames[_evenly(len(frames), 8)] for _, frames in videos]

@@ -55,7 +55,7 @@ def view_batches(dataset, specs: tuple[FeatureSpec, ...], task: ClassifyTask, ba
 
     def views(element):
         inputs = {spec.name: views_of_element(element, spec, task) for spec in specs}
-        places = _view_places(tf.shape(element[specs[0].name])[0], task)[0]
+        places = view_places(tf.shape(element[specs[0].name])[0], task)[0]
         return {**inputs, "id": element["id"]}, {"logits": _labels(element, places, task)}
 
     batch_size = 1 if task.labels == "frames" else batch_size
@@ -71,7 +71,7 @@ def views_of_element(element, spec: FeatureSpec, task: ClassifyTask):
     """The test views of a stream of an element."""
     is_flow, is_cut = spec.name == "flow", task.crop and spec.name in FRAMES
     views = []
-    for places in _view_places(tf.shape(element[spec.name])[0], task):
+    for places in view_places(tf.shape(element[spec.name])[0], task):
         steps = _steps(element, spec, places, task)
         views.append(transforms.view_crops(steps, task.crop, task.test_crops, is_flow) if is_cut else steps[None])
     return _scaled(tf.concat(views, 0), spec)
@@ -82,7 +82,7 @@ def first_view(inputs, targets):
     return {name: views[:, 0] for name, views in inputs.items() if name != "id"}, targets
 
 
-def _view_places(length, task):
+def view_places(length, task):
     """Places in time of the test clips of a video, a list."""
     if task.labels == "frames":
         return [tf.range(0, length, task.frame_stride)]

@@ -5,6 +5,7 @@ import numpy as np
 from keras_st import viz
 from keras_st.metrics import classify
 from keras_st.metrics.bootstrap import bootstrap_interval
+from keras_st.reports.attention import localisation_lines
 
 PAIRS, EXAMPLES = 3, 3  # confused pairs that are drawn, and videos of each
 
@@ -78,6 +79,8 @@ def write_tables(folder, result):
     if entry["most_confused"]:
         lines += ["", "| true | taken for | videos |", "|---|---|---|"]
         lines += [f"| {pair['true']} | {pair['predicted']} | {pair['videos']} |" for pair in entry["most_confused"]]
+    if "localisation" in result:
+        lines += ["", "Where attention lies, against the true boxes:", "", *localisation_lines(result["localisation"])]
     (folder / "metrics.md").write_text("\n".join(lines) + "\n")
     rows = [f"{r['class']},{r['videos']},{_plain(r['recall'])},{_plain(r['precision'])}" for r in entry["classes"]]
     (folder / "metrics.csv").write_text("\n".join(["class,videos,recall,precision", *rows]) + "\n")
