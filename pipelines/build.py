@@ -11,6 +11,7 @@ from keras_st.specs import VIDEO, FeatureSpec, InputError
 from pipelines import records
 from pipelines.datasets import array as array_module
 from pipelines.datasets import crowd_flow as crowd_flow_module
+from pipelines.datasets import frame_features as frame_features_module
 from pipelines.datasets import moving_objects as moving_objects_module
 from pipelines.datasets import moving_shapes as moving_shapes_module
 from pipelines.datasets import thermal as thermal_module
@@ -21,6 +22,7 @@ from pipelines.datasets.aslan import aslan_listing
 from pipelines.datasets.copy_task import copy_task
 from pipelines.datasets.crowd_flow import crowd_flow
 from pipelines.datasets.folder import folder_listing
+from pipelines.datasets.frame_features import frame_features
 from pipelines.datasets.hdf5 import hdf5
 from pipelines.datasets.hmdb51 import hmdb51_listing
 from pipelines.datasets.kth import kth, kth_listing
@@ -43,6 +45,7 @@ DATASETS: dict[str, Callable[..., tf.data.Dataset]] = {
     "array": array,
     "copy_task": copy_task,
     "crowd_flow": crowd_flow,
+    "frame_features": frame_features,
     "hdf5": hdf5,
     "kth": kth,
     "left_right": left_right,
@@ -85,10 +88,14 @@ FEATURES: dict[str, Callable[..., FeatureSpec]] = {
     "thermal": thermal_module.feature,
 }
 
-CLASSES: dict[str, tuple[str, ...]] = {
+# name -> names of the classes, or function(root) of those that the files hold
+CLASSES: dict[str, tuple[str, ...] | Callable[[str], tuple[str, ...] | None]] = {
+    "frame_features": frame_features_module.classes,
+    "kth": lambda root: records.read_spec(root).classes,
     "left_right": moving_shapes_module.CLASSES[:2],
     "moving_objects": moving_objects_module.CLASSES,
     "moving_shapes": moving_shapes_module.CLASSES,
+    "records": lambda root: records.read_spec(root).classes,
     "thermal": thermal_module.CLASSES,
     "ut_interaction": ut_interaction_module.CLASSES,
 }
@@ -97,11 +104,10 @@ CLASSES: dict[str, tuple[str, ...]] = {
 def class_names(name: str, root: str = "", **_) -> tuple[str, ...] | None:
     """Names of the classes of a data set in the order of its labels, None where it has none of its own.
 
-    Shards hold the names of theirs, so those take the folder `root`.
+    Shards and feature files hold the names of theirs, so those take the folder `root`.
     """
-    if name not in ("records", "kth"):
-        return CLASSES.get(name)
-    return records.read_spec(_with_root({"root": root})["root"]).classes
+    known = CLASSES.get(name)
+    return known(_with_root({"root": root})["root"]) if callable(known) else known
 
 
 def list_datasets() -> list[str]:
