@@ -155,6 +155,20 @@ def test_margins_are_tuned_with_the_temperature_of_the_training_folds(made, tmp_
     np.testing.assert_allclose(scores, classify.fused(systems("test"), result["weights"]), atol=1e-6)
 
 
+def test_tuning_sees_probabilities_not_margins(tmp_path):
+    """Margins right half of the time weigh little however long they are: equal weights do as well as any."""
+    labels, one = np.arange(12) % 3, np.eye(3)
+    guesses = (labels + np.arange(12) // 6) % 3
+    files = {"train": table(tmp_path / "t.csv", list("abcdefghijkl"), 30 * one[guesses], labels)}
+    for split in ("test", "validation"):
+        ids = [f"{split}/{n}" for n in range(12)]
+        files[split, "a"] = evaluation(tmp_path / split, 0.1 + 0.7 * one[labels], labels, ids, split=split)
+        files[split, "svm"] = table(tmp_path / f"{split}.csv", ids, 30 * one[(labels + 1) % 3])
+    pairs = [[files[split, "a"], files[split, "svm"]] for split in ("test", "validation")]
+    metrics, *_ = fusion.fuse(pairs[0], tune=pairs[1], calibration=[files["train"]])
+    assert metrics["weights"] == [0.5, 0.5] and metrics["tuned"]["accuracy"] == 1
+
+
 def test_tuning_by_files_alone_needs_their_labels_and_other_videos(made, tmp_path):
     fused = [made["test", "a"], made["test", "idt"]]
     more = {"calibration": [made["train", "idt"]]}
@@ -213,6 +227,7 @@ def damaged(made, tmp_path):
         ("column.csv", "".join(line.split(",", 1)[1] for line in lines), "lacks 1, such as 'wave'"),
         ("repeated.csv", whole.replace("wave", "box", 1), "each once"),
         ("row.csv", lines[0] + lines[1].split(",", 1)[1], "row.csv, line 2"),
+        ("long.csv", lines[0] + lines[1].strip() + ",7\n", "long.csv, line 2"),
         ("number.csv", lines[0] + "a,b,c,d\n", "'a'"),
         ("infinite.csv", lines[0] + lines[1].replace(lines[1].split(",")[0], "inf"), "inf"),
         ("twice.csv", whole + lines[1], "'test/0.avi' 2 times"),
