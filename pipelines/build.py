@@ -34,7 +34,7 @@ from pipelines.datasets.multithumos import multithumos_listing
 from pipelines.datasets.scenes import scenes_listing
 from pipelines.datasets.sports1m import sports1m_listing
 from pipelines.datasets.tfds import tfds
-from pipelines.datasets.thermal import thermal
+from pipelines.datasets.thermal import thermal, thermal_frames
 from pipelines.datasets.ucf101 import ucf101_listing
 from pipelines.datasets.ut_interaction import ut_interaction, ut_interaction_listing
 from pipelines.datasets.weizmann import weizmann_listing
@@ -55,6 +55,7 @@ DATASETS: dict[str, Callable[..., tf.data.Dataset]] = {
     "records": records.read_dataset,
     "tfds": tfds,
     "thermal": thermal,
+    "thermal_frames": thermal_frames,
     "ut_interaction": ut_interaction,
 }
 
@@ -86,6 +87,7 @@ FEATURES: dict[str, Callable[..., FeatureSpec]] = {
     "moving_objects": moving_objects_module.feature,
     "records": records.feature,
     "thermal": thermal_module.feature,
+    "thermal_frames": thermal_module.feature,
 }
 
 # name -> names of the classes, or function(root) of those that the files hold
@@ -97,6 +99,7 @@ CLASSES: dict[str, tuple[str, ...] | Callable[[str], tuple[str, ...] | None]] = 
     "moving_shapes": moving_shapes_module.CLASSES,
     "records": lambda root: records.read_spec(root).classes,
     "thermal": thermal_module.CLASSES,
+    "thermal_frames": thermal_module.CLASSES,
     "ut_interaction": ut_interaction_module.CLASSES,
 }
 

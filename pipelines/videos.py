@@ -163,19 +163,23 @@ def decode(path, size=None, channels=3, fps=None):
 def in_memory(videos, labels, ids, *, shuffle, epoch, seed):
     """`tf.data.Dataset` of dicts `video` (T, H, W, C), `label` int64, `id` string of arrays with frames of one size.
 
-    videos: list of arrays; labels: ints; ids: strings. With `shuffle` every epoch has another order.
+    videos: list of arrays; labels: ints, or of frames arrays (T, K); ids: strings. With `shuffle` every epoch has
+    another order.
     """
+    of_frames = np.ndim(labels[0]) == 2
     with tf.init_scope():  # once, also where the data set is made inside another one's graph
         frames = tf.constant(np.concatenate(videos))
         ends = np.cumsum([len(video) for video in videos])
         spans = tf.constant(np.stack([np.concatenate([[0], ends[:-1]]), ends], axis=1))
-        labels, ids = tf.constant(labels, tf.int64), tf.constant(ids)
+        labels, ids = tf.constant(np.concatenate(labels) if of_frames else labels, tf.int64), tf.constant(ids)
     order = tf.range(len(videos))
     if shuffle:
         order = shuffled(order, epoch_key(seed, epoch))
 
     def element(n):
-        video = tf.ensure_shape(frames[spans[n, 0] : spans[n, 1]], (None, *frames.shape[1:]))
-        return {"video": video, "label": labels[n], "id": ids[n]}
+        def steps(values):
+            return tf.ensure_shape(values[spans[n, 0] : spans[n, 1]], (None, *values.shape[1:]))
+
+        return {"video": steps(frames), "label": steps(labels) if of_frames else labels[n], "id": ids[n]}
 
     return tf.data.Dataset.from_tensor_slices(order).map(element, num_parallel_calls=tf.data.AUTOTUNE)
