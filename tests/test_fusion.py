@@ -358,17 +358,34 @@ def test_mean_over_splits(splits, tmp_path, monkeypatch):
 
 def test_mean_of_what_only_some_have_is_left_out(splits):
     content = json.loads((splits[0] / "metrics.json").read_text())
-    content["classification"] = {"accuracy": 1.0, "mean_average_precision": 0.5}
+    content["classification"] = {"accuracy": 1.0, "map": 0.5}
     (splits[0] / "metrics.json").write_text(json.dumps(content))
     assert fusion.mean_of_splits(splits)["mean"] == pytest.approx({"accuracy": 11 / 18})
     for folder in splits[1:]:
-        content["classification"] = {"mean_average_precision": 0.25}
+        content["classification"] = {"map": 0.25}
         (folder / "metrics.json").write_text(json.dumps(content))
-    assert fusion.mean_of_splits(splits)["mean"] == pytest.approx({"mean_average_precision": 1 / 3})
+    assert fusion.mean_of_splits(splits)["mean"] == pytest.approx({"map": 1 / 3})
     content["classification"] = {}
     (splits[0] / "metrics.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="share a score"):
         fusion.mean_of_splits(splits)
+
+
+def test_labels_of_frames_are_averaged_not_fused(tmp_path, rng):
+    """Evaluations of labels of frames have a mean average precision, scores of frames and no views."""
+    result = {"system": "multi_lstm", "data": {"name": "records"}, "split": "test", "videos": 2}
+    folders = []
+    for n, value in enumerate((0.2, 0.5)):
+        folders.append(tmp_path / str(n))
+        folders[-1].mkdir()
+        arrays = {"scores": rng.random((9, 3)), "labels": rng.integers(0, 2, (9, 3)), "lengths": [4, 5]}
+        np.savez(folders[-1] / "scores.npz", **arrays, ids=[f"{n}/a", f"{n}/b"], classes=CLASSES)
+        (folders[-1] / "metrics.json").write_text(json.dumps({**result, "frame_labels": {"map": value}}))
+    evaluate.main(["--mean", *map(str, folders), "--out", str(tmp_path / "out")])
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["mean"] == pytest.approx({"map": 0.35})
+    assert "| mean |  | 0.350 |" in (tmp_path / "out" / "metrics.md").read_text()
+    with pytest.raises(InputError, match="labels of frames"):
+        fusion.fuse(folders)
 
 
 def test_splits_that_cannot_be_averaged_are_one_line(splits, tmp_path, capfd):

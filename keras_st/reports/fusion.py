@@ -34,7 +34,7 @@ METRICS = {
     "accuracy": "top 1",
     "top_5_accuracy": "top 5",
     "mean_class_accuracy": "mean class accuracy",
-    "mean_average_precision": "mAP",
+    "map": "mAP",
 }  # that are averaged over splits: name in metrics.json -> in tables
 
 
@@ -209,19 +209,26 @@ def read(path):
     for name in ("classes", "labels"):
         if name not in arrays:
             raise InputError(f"{path} must be the folder of a classifier's evaluation. Received: no {name}")
-    return _checked(path, arrays, read_result(path))
+    result = read_result(path)
+    if not {"classification", "views"} <= result.keys():
+        raise InputError(f"What is fused must be classes of videos. Received: labels of frames in {path}")
+    return _checked(path, arrays, result)
 
 
 def read_result(folder):
-    """metrics.json of a classifier's evaluation."""
+    """metrics.json of an evaluation of classes of videos (`classification`) or of labels of frames."""
     try:
         result = read_json(pathlib.Path(folder, "metrics.json"))
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} must hold a whole metrics.json. Received: {error}") from error
-    names = ("system", "data", "split", "videos", "views", "classification")
-    if not isinstance(result, dict) or not all(name in result for name in names):
+    names = {"system", "data", "split", "videos"}
+    if not isinstance(result, dict) or not names <= result.keys() or _entry(result) is None:
         raise InputError(f"The folder must hold metrics.json, of a classifier's evaluation. Received: {folder}")
     return result
+
+
+def _entry(result):
+    return result.get("classification", result.get("frame_labels"))
 
 
 def _read_npz(path):
@@ -389,7 +396,7 @@ def mean_of_splits(folders):
             "data set": result["data"]["name"],
             "classes": stored["classes"].tolist(),
             "split": result["split"],
-            "views": result["views"],
+            "views": result.get("views"),
         }
         for result, stored in zip(results, arrays)
     ]
@@ -404,12 +411,12 @@ def mean_of_splits(folders):
             raise InputError(
                 f"Every split counts once. Received: the same videos in {folders[sets.index(ids)]}, {folders[n]}"
             )
-    entries = [result["classification"] for result in results]
+    entries = [_entry(result) for result in results]
     scores = [{name: entry[name] for name in METRICS if all(name in e for e in entries)} for entry in entries]
     if not scores[0]:
         raise InputError(f"Evaluations must share a score, one of {', '.join(METRICS)}. Received: {_list(folders)}")
     return {
-        **{name: first[name] for name in ("system", "split", "views")},
+        **{name: first[name] for name in ("system", "split", "views") if name in first},
         "data": {"name": first["data"]["name"]},
         "mean": classify.mean_over_splits(scores),
         "splits": [
