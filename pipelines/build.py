@@ -14,6 +14,7 @@ from pipelines.datasets import crowd_flow as crowd_flow_module
 from pipelines.datasets import frame_features as frame_features_module
 from pipelines.datasets import moving_objects as moving_objects_module
 from pipelines.datasets import moving_shapes as moving_shapes_module
+from pipelines.datasets import overlapping_actions as overlapping_actions_module
 from pipelines.datasets import thermal as thermal_module
 from pipelines.datasets import ut_interaction as ut_interaction_module
 from pipelines.datasets.activitynet import activitynet_listing
@@ -31,6 +32,7 @@ from pipelines.datasets.moving_mnist import moving_mnist
 from pipelines.datasets.moving_objects import moving_objects
 from pipelines.datasets.moving_shapes import left_right, moving_shapes
 from pipelines.datasets.multithumos import multithumos_listing
+from pipelines.datasets.overlapping_actions import overlapping_actions
 from pipelines.datasets.scenes import scenes_listing
 from pipelines.datasets.sports1m import sports1m_listing
 from pipelines.datasets.tfds import tfds
@@ -52,6 +54,7 @@ DATASETS: dict[str, Callable[..., tf.data.Dataset]] = {
     "moving_mnist": moving_mnist,
     "moving_objects": moving_objects,
     "moving_shapes": moving_shapes,
+    "overlapping_actions": overlapping_actions,
     "records": records.read_dataset,
     "tfds": tfds,
     "thermal": thermal,
@@ -97,6 +100,7 @@ CLASSES: dict[str, tuple[str, ...] | Callable[[str], tuple[str, ...] | None]] = 
     "left_right": moving_shapes_module.CLASSES[:2],
     "moving_objects": moving_objects_module.CLASSES,
     "moving_shapes": moving_shapes_module.CLASSES,
+    "overlapping_actions": overlapping_actions_module.CLASSES,
     "records": lambda root: records.read_spec(root).classes,
     "thermal": thermal_module.CLASSES,
     "thermal_frames": thermal_module.CLASSES,
