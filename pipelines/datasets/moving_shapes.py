@@ -9,6 +9,7 @@ import math
 
 import tensorflow as tf
 
+from keras_st.specs import InputError
 from pipelines.datasets.generated import BLOCK, check_options, generated
 
 CLASSES = ("right", "left", "up", "down", "clockwise", "counterclockwise")
@@ -21,6 +22,7 @@ def moving_shapes(
     *,
     frame_size: int = 32,
     num_frames: int = 20,
+    speed: tuple[float, float] = (2.0, 4.0),
     noise: float = 0.0,
     num_sequences: int = 1000,
     num_test_sequences: int = 500,
@@ -31,9 +33,10 @@ def moving_shapes(
 
     Args:
         split: "train", "validation" or "test".
-        frame_size: height and width in pixels. Shapes reach 3/32 to 6/32 of it from their centre and move 2/32 to 4/32
-            of it a frame; circles have a radius of 5/32 to 8/32 of it. Edges are one pixel soft.
+        frame_size: height and width in pixels. Shapes reach 3/32 to 6/32 of it from their centre; circles have a radius
+            of 5/32 to 8/32 of it. Edges are one pixel soft.
         num_frames: frames in a clip.
+        speed: least and greatest, in 1/32 of `frame_size` a frame, below 16: half a frame a frame goes both ways.
         noise: standard deviation of Gaussian noise on the grey values, 0..1 of the range.
         num_sequences: training clips in an epoch.
         num_test_sequences: clips of the validation and of the test split.
@@ -47,7 +50,7 @@ def moving_shapes(
     Raises:
         InputError: unknown split, sizes out of range.
     """
-    options = frame_size, num_frames, noise, num_sequences, num_test_sequences
+    options = frame_size, num_frames, speed, noise, num_sequences, num_test_sequences
     return _shapes("moving_shapes", CLASSES, split, *options, epoch, seed)
 
 
@@ -56,6 +59,7 @@ def left_right(
     *,
     frame_size: int = 32,
     num_frames: int = 20,
+    speed: tuple[float, float] = (2.0, 4.0),
     noise: float = 0.0,
     num_sequences: int = 1000,
     num_test_sequences: int = 500,
@@ -70,11 +74,11 @@ def left_right(
 
     Returns: as `moving_shapes`, `label` 0 (right) or 1 (left).
     """
-    options = frame_size, num_frames, noise, num_sequences, num_test_sequences
+    options = frame_size, num_frames, speed, noise, num_sequences, num_test_sequences
     return _shapes("left_right", CLASSES[:2], split, *options, epoch, seed)
 
 
-def _shapes(name, classes, split, frame_size, num_frames, noise, num_sequences, num_test_sequences, epoch, seed):
+def _shapes(name, classes, split, frame_size, num_frames, speed, noise, num_sequences, num_test_sequences, epoch, seed):
     """Clips of the first classes, as many as `classes`."""
     least = {
         "frame_size": (frame_size, 8),
@@ -84,10 +88,12 @@ def _shapes(name, classes, split, frame_size, num_frames, noise, num_sequences, 
         "num_test_sequences": (num_test_sequences, 1),
     }
     check_options(name, split, least)
+    if not 0 < speed[0] <= speed[1] < 16:
+        raise InputError(f"`speed` of {name} must rise, above 0 and below 16. Received: speed={tuple(speed)}")
     return generated(
         name,
         split,
-        lambda pair: draw_block(pair, frame_size, num_frames, noise, len(classes)),
+        lambda pair: draw_block(pair, frame_size, num_frames, speed, noise, len(classes)),
         num_sequences,
         num_test_sequences,
         epoch,
@@ -95,7 +101,7 @@ def _shapes(name, classes, split, frame_size, num_frames, noise, num_sequences, 
     )
 
 
-def draw_block(seed, frame_size, num_frames, noise, motions):
+def draw_block(seed, frame_size, num_frames, speed, noise, motions):
     """`BLOCK` clips from one seed: `video` and `label`."""
     pixel = frame_size / 32
     seeds = iter(tf.unstack(tf.random.experimental.stateless_split(seed, 8)))
@@ -104,7 +110,7 @@ def draw_block(seed, frame_size, num_frames, noise, motions):
         return tf.random.stateless_uniform([BLOCK, *shape], next(seeds), low, high)
 
     label = tf.random.stateless_uniform([BLOCK], next(seeds), 0, motions, tf.int64)
-    start, speed = uniform(0.0, frame_size, 2), uniform(2 * pixel, 4 * pixel, 1)
+    start, speed = uniform(0.0, frame_size, 2), uniform(speed[0] * pixel, speed[1] * pixel, 1)
     radius, phase = uniform(5 * pixel, 8 * pixel, 1), uniform(0.0, 2 * math.pi, 1)
     size, kind = uniform(3 * pixel, 6 * pixel), tf.random.stateless_uniform([BLOCK], next(seeds), 0, 3, tf.int32)
     time = tf.range(num_frames, dtype=tf.float32)

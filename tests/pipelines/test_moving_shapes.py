@@ -8,8 +8,8 @@ from pipelines import make_dataset
 from pipelines.datasets.moving_shapes import CLASSES
 
 
-def clips(split="train", **options):
-    elements = list(make_dataset("moving_shapes", split, **options).as_numpy_iterator())
+def clips(split="train", name="moving_shapes", **options):
+    elements = list(make_dataset(name, split, **options).as_numpy_iterator())
     return np.stack([e["video"] for e in elements]), np.array([e["label"] for e in elements])
 
 
@@ -61,6 +61,24 @@ def test_contract_and_seeds():
     test = clips("test", num_test_sequences=5, **options)[0]
     np.testing.assert_array_equal(test, clips("test", num_test_sequences=5, seed=3, epoch=2, **options)[0])
     assert (clips(num_sequences=40, noise=0.2, **options)[0] != videos).mean() > 0.3
+
+
+@pytest.mark.parametrize("name", ["moving_shapes", "left_right"])
+def test_speed_is_an_option(name):
+    options = {"name": name, "num_sequences": 40, "num_frames": 8, "frame_size": 64}  # 1/32 of the frame: two pixels
+    for speed, low, high in (((0.5, 1.0), 0.8, 2.2), ((3.0, 3.0), 5.6, 6.1), ((5.0, 6.0), 9.3, 12.1)):
+        videos, labels = clips(speed=speed, **options)
+        moved = np.stack([np.hypot(*steps(video).T) for video in videos])
+        assert low < moved.min() and moved.max() < high, (speed, moved.min(), moved.max())
+    np.testing.assert_array_equal(clips(speed=(2.0, 4.0), **options)[0], clips(**options)[0])
+    np.testing.assert_array_equal(clips(**options)[1], labels)  # the rest stays
+
+
+@pytest.mark.parametrize("name", ["moving_shapes", "left_right"])
+@pytest.mark.parametrize("speed", [(0.0, 1.0), (3.0, 2.0), (-1.0, 1.0), (2.0, 16.0), (float("nan"), 1.0)])
+def test_bad_speeds_are_named(name, speed):
+    with pytest.raises(InputError, match=f"{name} must rise.*Received: speed="):
+        make_dataset(name, "train", speed=speed)
 
 
 @pytest.mark.parametrize("bad", [{"frame_size": 7}, {"num_frames": 0}, {"noise": -0.1}, {"num_test_sequences": 0}])
