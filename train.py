@@ -311,11 +311,11 @@ def fit(recipe: Recipe, model, features, steps, run: pathlib.Path):
     if first_epoch == training.epochs:
         return
     model.fit(
-        with_step_targets(training_batches(recipe, features, first_epoch, steps), model),
+        with_all_targets(training_batches(recipe, features, first_epoch, steps), model),
         initial_epoch=first_epoch,
         epochs=training.epochs,
         steps_per_epoch=steps,
-        validation_data=with_step_targets(batches_of(recipe, features, "validation"), model),
+        validation_data=with_all_targets(batches_of(recipe, features, "validation"), model),
         callbacks=[
             *([] if weight is None else [LogWeight(weight, steps)]),
             *progress_callbacks(run, first_epoch),
@@ -370,11 +370,10 @@ def with_other_targets(batches, training: ForecastTraining):
     return add_decoupling_targets(batches) if training.decoupling_weight else batches
 
 
-def with_step_targets(batches, model):
-    """The label of a clip also for the scores of its steps, where a model trains on those."""
-    if getattr(model, "step_loss", None) is None:
-        return batches
-    return batches.map(lambda x, y: (x, {**y, "step_logits": y["logits"]}))
+def with_all_targets(batches, model):
+    """The label of a clip for every output of a classifier: Keras wants a target for all."""
+    names = getattr(model, "returned", ("logits",))
+    return batches if len(names) == 1 else batches.map(lambda x, y: (x, {name: y["logits"] for name in names}))
 
 
 def training_batches(recipe: Recipe, features, first_epoch, steps):

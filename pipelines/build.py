@@ -29,7 +29,7 @@ from pipelines.datasets.hmdb51 import hmdb51_listing
 from pipelines.datasets.kth import kth, kth_listing
 from pipelines.datasets.list_file import list_file_listing
 from pipelines.datasets.moving_mnist import moving_mnist
-from pipelines.datasets.moving_objects import moving_objects
+from pipelines.datasets.moving_objects import acting_objects, moving_objects
 from pipelines.datasets.moving_shapes import left_right, moving_shapes
 from pipelines.datasets.multithumos import multithumos_listing
 from pipelines.datasets.overlapping_actions import overlapping_actions
@@ -44,6 +44,7 @@ from pipelines.listing import Listing, one_video
 
 # name -> function(split, *, epoch, **options) -> tf.data.Dataset of dicts (design: element contract)
 DATASETS: dict[str, Callable[..., tf.data.Dataset]] = {
+    "acting_objects": acting_objects,
     "array": array,
     "copy_task": copy_task,
     "crowd_flow": crowd_flow,
@@ -87,6 +88,7 @@ FEATURES: dict[str, Callable[..., FeatureSpec]] = {
     "array": array_module.feature,
     "crowd_flow": crowd_flow_module.feature,
     "kth": records.feature,
+    "acting_objects": moving_objects_module.feature,
     "moving_objects": moving_objects_module.feature,
     "records": records.feature,
     "thermal": thermal_module.feature,
@@ -98,6 +100,7 @@ CLASSES: dict[str, tuple[str, ...] | Callable[[str], tuple[str, ...] | None]] = 
     "frame_features": frame_features_module.classes,
     "kth": lambda root: records.read_spec(root).classes,
     "left_right": moving_shapes_module.CLASSES[:2],
+    "acting_objects": moving_objects_module.SHAPES,
     "moving_objects": moving_objects_module.CLASSES,
     "moving_shapes": moving_shapes_module.CLASSES,
     "overlapping_actions": overlapping_actions_module.CLASSES,

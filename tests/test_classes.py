@@ -152,7 +152,7 @@ def test_extraction(clips_run, tmp_path, rng):
         model = saved.load(run)
         one = evaluate.views_of(
             train.load_recipe({**model.recipe, "task": {**model.recipe["task"], "test_clips": 3}}),
-            model.feature,
+            model.features,
             "train",
         )
         for inputs, _ in one:
@@ -174,7 +174,7 @@ def test_a_process_without_keras_gets_the_same_numbers(name, shape, tmp_path, rn
         if name != "c3d"
         else train.build_model(
             train.parse(["c3d", "--model.width=4", "--task.crop=[32,32]"])[0],
-            dataclasses.replace(VIDEO, shape=(16, 32, 32, 3)),
+            (dataclasses.replace(VIDEO, shape=(16, 32, 32, 3)),),
         )
     )
     model.build({"video": (None, *shape, 3)})

@@ -118,6 +118,11 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
         return shapes
 
     @property
+    def returned(self):
+        """Keys of what the model returns."""
+        return ("logits", *["step_logits"] * (self.step_loss is not None), *["attention"] * self.attends)
+
+    @property
     def num_classes(self):
         """Length of the logits."""
         return self.classes or self.backbone.output_shape[-1]

@@ -14,6 +14,7 @@ PROTOCOLS = {
     "moving_shapes": (6, {}, {}),
     "left_right": (2, {}, {}),
     "moving_objects": (4, {"clip_frames": 12}, {}),
+    "acting_objects": (3, {"clip_frames": 12}, {}),
     "overlapping_actions": (5, {"clip_frames": 40, "labels": "frames"}, {}),
     "ut_interaction": (
         6,
@@ -29,7 +30,7 @@ PROTOCOLS = {
     "thermal_frames": (10, {"clip_frames": 64, "labels": "frames"}, {"epochs": 20, "batch_size": 8}),
     "frame_features": (14, {"clip_frames": 25, "streams": ("features",)}, {"epochs": 10, "batch_size": 32}),
 }
-GENERATED = ("moving_shapes", "left_right", "moving_objects", "overlapping_actions")
+GENERATED = ("moving_shapes", "left_right", "moving_objects", "acting_objects", "overlapping_actions")
 
 # network -> layers that systems read where they are not told: a vector a frame, a map a frame, maps of several levels
 TAPS = {

@@ -1,4 +1,4 @@
-"""Moving objects: one object of several moves, the class is how. For localisation, by attention for instance.
+"""One object of several moves; the class is how, or what it is. For localisation, by attention for instance.
 
 Over a still, textured background one object goes right, left, up or down at a constant speed. One to three others of
 the same looks stand still, each somewhere on a path drawn likewise, so that motion alone tells which one acts. It
@@ -13,6 +13,7 @@ from keras_st.specs import FeatureSpec, InputError
 from pipelines.datasets.generated import BLOCK, check_options, generated
 
 CLASSES = ("right", "left", "up", "down")
+SHAPES = ("disc", "square", "diamond")
 DIRECTIONS = ((0.0, 1.0), (0.0, -1.0), (-1.0, 0.0), (1.0, 0.0))  # (row, column) a frame
 OBJECTS = 4  # at most; the first acts
 FASTEST = 8.0  # px/frame
@@ -55,6 +56,33 @@ def moving_objects(
     Raises:
         InputError: unknown split, sizes out of range.
     """
+    options = frame_size, num_frames, noise, num_sequences, num_test_sequences
+    return _objects("moving_objects", split, *options, epoch, seed, by_shape=False)
+
+
+def acting_objects(
+    split: str,
+    *,
+    frame_size: int = 48,
+    num_frames: int = 12,
+    noise: float = 0.0,
+    num_sequences: int = 1000,
+    num_test_sequences: int = 500,
+    epoch: int = 0,
+    seed: int = 0,
+) -> tf.data.Dataset:
+    """Clips of one moving object among still ones of other shapes, labelled by its shape; options of `moving_objects`.
+
+    Motion says where to look, and only there the class is seen: no frame alone tells which of its shapes acts. Objects
+    reach 4.5/48 to 6/48 of the frame from their centre.
+
+    Returns: as `moving_objects`, `label` index in `SHAPES`, all equally likely.
+    """
+    options = frame_size, num_frames, noise, num_sequences, num_test_sequences
+    return _objects("acting_objects", split, *options, epoch, seed, by_shape=True)
+
+
+def _objects(name, split, frame_size, num_frames, noise, num_sequences, num_test_sequences, epoch, seed, by_shape):
     least = {
         "frame_size": (frame_size, 16),
         "num_frames": (num_frames, 2),
@@ -62,16 +90,12 @@ def moving_objects(
         "num_sequences": (num_sequences, 1),
         "num_test_sequences": (num_test_sequences, 1),
     }
-    check_options("moving_objects", split, least)
-    return generated(
-        "moving_objects",
-        split,
-        lambda pair: draw_block(pair, frame_size, num_frames, noise),
-        num_sequences,
-        num_test_sequences,
-        epoch,
-        seed,
-    )
+    check_options(name, split, least)
+
+    def draw(pair):
+        return draw_block(pair, frame_size, num_frames, noise, by_shape)
+
+    return generated(name, split, draw, num_sequences, num_test_sequences, epoch, seed)
 
 
 def feature(*, frame_size: int = 48, num_frames: int = 12, stream: str = "video", **_) -> FeatureSpec:
@@ -84,8 +108,8 @@ def feature(*, frame_size: int = 48, num_frames: int = 12, stream: str = "video"
     return FeatureSpec("video", "uint8", (*shape, 1), (0.0, 255.0), "grey level")
 
 
-def draw_block(seed, frame_size, num_frames, noise):
-    """`BLOCK` clips from one seed: `video`, `flow`, `boxes` and `label`."""
+def draw_block(seed, frame_size, num_frames, noise, by_shape=False):
+    """`BLOCK` clips from one seed: `video`, `flow`, `boxes` and `label`, the shape or else the direction of motion."""
     pixel = frame_size / 48
     seeds = iter(tf.unstack(tf.random.experimental.stateless_split(seed, 14)))
 
@@ -96,7 +120,11 @@ def draw_block(seed, frame_size, num_frames, noise):
     direction = uniform(0, len(CLASSES), OBJECTS, dtype=tf.int64)
     slowest = min(pixel, frame_size / 4 / (num_frames - 1), FASTEST / 2)
     velocity = tf.gather(tf.constant(DIRECTIONS), direction) * uniform(slowest, 2 * slowest, OBJECTS, 1)
-    size, kind = uniform(3.5 * pixel, 6 * pixel, OBJECTS), uniform(0, 3, OBJECTS, dtype=tf.int32)
+    smallest = 4.5 if by_shape else 3.5
+    size, kind = uniform(smallest * pixel, 6 * pixel, OBJECTS), uniform(0, 3, OBJECTS, dtype=tf.int32)
+    if by_shape:  # the others have another shape than the first
+        others = (kind[:, :1] + 1 + kind[:, 1:] % (len(SHAPES) - 1)) % len(SHAPES)
+        kind = tf.concat([kind[:, :1], others], axis=1)
     reach = (size * tf.gather(tf.constant([1.0, 1.0, math.sqrt(2.0)]), kind))[..., None]
     way = velocity * (num_frames - 1)
     low, high = reach - 0.5 - tf.minimum(way, 0.0), frame_size - 0.5 - reach - tf.maximum(way, 0.0)
@@ -125,7 +153,7 @@ def draw_block(seed, frame_size, num_frames, noise):
         "video": tf.cast(tf.round(255.0 * tf.clip_by_value(video, 0.0, 1.0)), tf.uint8)[..., None],
         "flow": tf.concat([flow[:, :-1], flow[:, -2:-1]], axis=1),
         "boxes": tf.gather(boxes, [0, 2, 1, 3], axis=-1),
-        "label": direction[:, 0],
+        "label": tf.cast(kind[:, 0], tf.int64) if by_shape else direction[:, 0],
     }
 
 
