@@ -4,6 +4,7 @@
     python train.py SYSTEM --help            every option, its type and its default
     python train.py SYSTEM --print_config    the resolved recipe as YAML, which --config reads
     python train.py SYSTEM --describe        parameters and multiply-adds of its model; needs no data
+    python train.py SYSTEM --extract DIR     what its networks of frames see of every frame, in shards to train from
     python train.py --resume RUN             goes on with a run that was interrupted
 
 Writes `runs/<system>/<id>/`: recipe.yaml (resolved), environment.json, features.json, history.csv, checkpoint,
@@ -29,11 +30,13 @@ with cli.quiet_import():
     import keras
     import numpy as np
     import tensorflow as tf
+    from keras import tree
 
     tf.config.list_physical_devices()
 
 import evaluate
 from keras_st import saved
+from keras_st.layers import FrameWise
 from keras_st.models import ClipClassifier
 from keras_st.reports.describe import description
 from keras_st.specs import ClassifyTask, ForecastTask, ForecastTraining, InputError, Recipe, Training
@@ -44,7 +47,7 @@ from keras_st.training.compile import compile_classifier, compile_forecaster
 from keras_st.training.schedules import LinearlyDecayedWeight, make_policy
 from pipelines import feature_spec, list_datasets, make_dataset
 from pipelines.build import DATASETS, class_names
-from pipelines.classify import check_elements, first_view, training_clips, view_batches
+from pipelines.classify import check_elements, first_view, training_clips, view_batches, whole_videos
 from pipelines.forecast import (
     add_context_targets,
     add_decoupling_targets,
@@ -52,8 +55,10 @@ from pipelines.forecast import (
     add_rollout,
     forecast_batches,
 )
+from pipelines.records import write_shards
 
 DEFAULT_SYSTEM = "conv_lstm"
+EXTRACTED_FRAMES = 32  # at a time
 SET_HERE = {
     "epoch",
     "seed",
@@ -77,6 +82,8 @@ def main(argv):
         return print(description(recipe, features))
     features, steps = examine(recipe)
     model = build_model(recipe, features)
+    if options.extract:
+        return print(f"features: {', '.join(extract(recipe, model, features, options.extract))} in {options.extract}")
     if options.resume:
         run = pathlib.Path(options.resume)
         if (run / "done.json").exists():
@@ -139,6 +146,7 @@ def make_parser(system, dataset, config, root=None):
     parser = ArgumentParser(prog=f"train.py {base.system}", description=describe(base.system), exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML of a recipe, as --print_config writes it.")
     parser.add_argument("--describe", action="store_true", help="Print parameters and multiply-adds, train nothing.")
+    parser.add_argument("--extract", help="Folder to make: features of all splits, as shards. Trains nothing.")
     parser.add_argument("--resume", help="Folder of an interrupted run to go on with.")
     parser.add_argument("--runs", default="runs", help="Parent of the run folders.")
     parser.add_argument("--saved_models", default="saved_models", help="Parent of the exported folders.")
@@ -373,7 +381,7 @@ def with_other_targets(batches, training: ForecastTraining):
 def with_all_targets(batches, model):
     """The label of a clip for every output of a classifier: Keras wants a target for all."""
     names = getattr(model, "returned", ("logits",))
-    return batches if len(names) == 1 else batches.map(lambda x, y: (x, {name: y["logits"] for name in names}))
+    return batches if len(names) == 1 else batches.map(lambda x, y: (x, dict.fromkeys(names, y["logits"])))
 
 
 def training_batches(recipe: Recipe, features, first_epoch, steps):
@@ -413,6 +421,47 @@ def compile_model(model, training: Training, steps):
     """Optimizer, losses and metrics of a model of either task."""
     (compile_classifier if isinstance(model, ClipClassifier) else compile_forecaster)(model, training, steps)
     model.optimizer.build(model.trainable_variables)  # before the first step, which is then traced once, not twice
+
+
+# Features
+
+
+def extract(recipe: Recipe, model, features, folder):
+    """Writes what the model's networks of frames give for every frame of every split into shards; returns their names.
+
+    float16, a name a layer that is read: `features` (of flow `flow_features`), of several layers their own names.
+    """
+    if not isinstance(model, ClipClassifier) or None in (
+        model.part("backbone", name) for name in streams_of(recipe.task)
+    ):
+        raise InputError(f"--extract is of a system with networks of frames. Received: {recipe.system}")
+    if pathlib.Path(folder).exists():
+        raise InputError(f"Nothing is overwritten; what --extract names must not exist. Received: --extract={folder}")
+    if recipe.model.get("weights") is None and recipe.model.get("flow_weights") is None:
+        raise InputError("Features are those of a trained network: --model.weights=FILE. Received: weights=None")
+    task, names = recipe.task.fitted(features), []
+    for stream in task.streams:
+        network, prefix = model.part("backbone", stream), "" if stream == "video" else f"{stream}_"
+        if not isinstance(network, FrameWise):
+            raise InputError(f"--extract is of systems that see frame by frame. Received: {recipe.system}")
+        taps = network.layer.output_names
+        names += [prefix + (tap if len(taps) > 1 else "features") for tap in taps]
+
+    def clips(split):
+        for clip in whole_videos(dataset_of(recipe, split, shuffle=False), features, task):
+            streams = {name: clip[name][None] for name in task.streams}
+            length = streams[task.streams[0]].shape[1]
+            parts = []
+            for n in range(0, length, EXTRACTED_FRAMES):
+                inputs = {name: x[:, n : n + EXTRACTED_FRAMES] for name, x in streams.items()}
+                parts.append([np.asarray(x[0], "float16") for x in tree.flatten(model.features(inputs))])
+            label = clip["label"].numpy()
+            arrays = {name: np.concatenate(part) for name, part in zip(names, zip(*parts))}
+            yield {**arrays, "id": clip["id"].numpy(), "label": label if label.ndim else int(label)}
+
+    for split in ("train", "validation", "test"):
+        write_shards(clips(split), folder, split, classes=told_of(recipe)["classes"])
+    return names
 
 
 # Results

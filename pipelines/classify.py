@@ -2,12 +2,10 @@
 
 import tensorflow as tf
 
-from keras_st.specs import ClassifyTask, FeatureSpec, InputError
+from keras_st.specs import PIXELS, ClassifyTask, FeatureSpec, InputError
 from pipelines import transforms
 from pipelines.sampling import random_clip, spread_clips
 from pipelines.schema import decode_frames
-
-FRAMES = ("video", "flow")  # resized, cut, mirrored and scaled; other streams are features, taken as they are stored
 
 
 def training_clips(dataset, specs: tuple[FeatureSpec, ...], task: ClassifyTask, batch_size: int, seed):
@@ -32,9 +30,9 @@ def training_clips(dataset, specs: tuple[FeatureSpec, ...], task: ClassifyTask, 
         inputs = {}
         for spec in specs:
             steps, is_flow = _steps(element, spec, places, task), spec.name == "flow"
-            if task.crop and spec.name in FRAMES:
+            if task.crop and spec.name in PIXELS:
                 steps = transforms.random_crop(steps, task.crop, pair + [0, 1])
-            if task.flip and spec.name in FRAMES:
+            if task.flip and spec.name in PIXELS:
                 steps = transforms.random_flip(steps, pair + [0, 4], is_flow)
             inputs[spec.name] = _scaled(steps, spec)
         return inputs, {"logits": _labels(element, places, task)}
@@ -69,7 +67,7 @@ def views_of_clip(video, task: ClassifyTask, spec: FeatureSpec):
 
 def views_of_element(element, spec: FeatureSpec, task: ClassifyTask):
     """The test views of a stream of an element."""
-    is_flow, is_cut = spec.name == "flow", task.crop and spec.name in FRAMES
+    is_flow, is_cut = spec.name == "flow", task.crop and spec.name in PIXELS
     views = []
     for places in view_places(tf.shape(element[spec.name])[0], task):
         steps = _steps(element, spec, places, task)
@@ -80,6 +78,24 @@ def views_of_element(element, spec: FeatureSpec, task: ClassifyTask):
 def first_view(inputs, targets):
     """A batch of `view_batches` with the first view of every video alone, as a model takes it."""
     return {name: views[:, 0] for name, views in inputs.items() if name != "id"}, targets
+
+
+def whole_videos(dataset, specs, task: ClassifyTask):
+    """Elements with every stream in `specs` whole, as a model sees it: float32 (T, ...), frames cut at the centre.
+
+    What else the elements hold, `id` and `label`, stays.
+    """
+
+    def whole(element):
+        streams = {}
+        for spec in specs:
+            steps = _steps(element, spec, tf.range(tf.shape(element[spec.name])[0]), task)
+            if task.crop and spec.name in PIXELS:
+                steps = transforms.view_crops(steps, task.crop, 1)[0]
+            streams[spec.name] = _scaled(steps, spec)
+        return {**{name: element[name] for name in ("id", "label") if name in element}, **streams}
+
+    return dataset.map(whole, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def view_places(length, task):
@@ -93,13 +109,13 @@ def view_places(length, task):
 def _steps(element, spec, places, task):
     """A stream at `places`, decoded if it is stored encoded; frames resized as the task asks."""
     steps = decode_frames(tf.gather(element[spec.name], places), spec, element.get("size"))
-    if task.resize and spec.name in FRAMES:
+    if task.resize and spec.name in PIXELS:
         return transforms.resize(steps, task.resize, spec.name == "flow")
     return steps
 
 
 def _scaled(steps, spec):
-    low, high = spec.value_range if spec.name in FRAMES and spec.value_range else (0.0, 1.0)
+    low, high = spec.value_range if spec.name in PIXELS and spec.value_range else (0.0, 1.0)
     return (tf.cast(steps, tf.float32) - low) / (high - low)  # last: bytes are cut and mirrored sooner than floats
 
 
@@ -131,13 +147,13 @@ def check_elements(dataset, specs, task: ClassifyTask):
     if len(set(lengths.values()) - {None}) > 1:
         raise InputError(f"Streams of a video have the same number of steps. Received: {lengths}")
     for spec in specs:
-        if spec.name in FRAMES:
+        if spec.name in PIXELS:
             _check_frames(known[spec.name].shape, spec, task)
 
 
 def _check_features(specs, task):
     """Stored features are not resized, cut or mirrored: nobody may believe that they were."""
-    features = [spec.name for spec in specs if spec.name not in FRAMES]
+    features = [spec.name for spec in specs if spec.name not in PIXELS]
     if features and task.test_crops > 1:
         raise InputError(
             f"Stored features have no crops. Received: task.test_crops={task.test_crops} with {', '.join(features)}"
