@@ -88,6 +88,8 @@ FEATURES: dict[str, Callable[..., FeatureSpec]] = {
     "array": array_module.feature,
     "crowd_flow": crowd_flow_module.feature,
     "kth": records.feature,
+    "left_right": moving_shapes_module.feature,
+    "moving_shapes": moving_shapes_module.feature,
     "acting_objects": moving_objects_module.feature,
     "moving_objects": moving_objects_module.feature,
     "records": records.feature,

@@ -9,7 +9,7 @@ import math
 
 import tensorflow as tf
 
-from keras_st.specs import InputError
+from keras_st.specs import FeatureSpec, InputError
 from pipelines.datasets.generated import BLOCK, check_options, generated
 
 CLASSES = ("right", "left", "up", "down", "clockwise", "counterclockwise")
@@ -24,6 +24,7 @@ def moving_shapes(
     num_frames: int = 20,
     speed: tuple[float, float] = (2.0, 4.0),
     noise: float = 0.0,
+    flow: bool = False,
     num_sequences: int = 1000,
     num_test_sequences: int = 500,
     epoch: int = 0,
@@ -38,6 +39,7 @@ def moving_shapes(
         num_frames: frames in a clip.
         speed: least and greatest, in 1/32 of `frame_size` a frame, below 16: half a frame a frame goes both ways.
         noise: standard deviation of Gaussian noise on the grey values, 0..1 of the range.
+        flow: also give the flow.
         num_sequences: training clips in an epoch.
         num_test_sequences: clips of the validation and of the test split.
         epoch: of training (int or scalar tensor); every epoch has new clips.
@@ -45,12 +47,14 @@ def moving_shapes(
 
     Returns:
         `tf.data.Dataset` of dicts: `video` uint8 (num_frames, frame_size, frame_size, 1), `label` int64 (index in
-        `CLASSES`, all equally likely), `id` string.
+        `CLASSES`, all equally likely), `id` string; with `flow` also `flow` float32 (num_frames, frame_size,
+        frame_size, 2), u to the right, v down in px/frame to the next frame: the motion of the shape's centre on its
+        pixels, 0 elsewhere; the last field is that of the frame before.
 
     Raises:
         InputError: unknown split, sizes out of range.
     """
-    options = frame_size, num_frames, speed, noise, num_sequences, num_test_sequences
+    options = frame_size, num_frames, speed, noise, flow, num_sequences, num_test_sequences
     return _shapes("moving_shapes", CLASSES, split, *options, epoch, seed)
 
 
@@ -61,6 +65,7 @@ def left_right(
     num_frames: int = 20,
     speed: tuple[float, float] = (2.0, 4.0),
     noise: float = 0.0,
+    flow: bool = False,
     num_sequences: int = 1000,
     num_test_sequences: int = 500,
     epoch: int = 0,
@@ -74,12 +79,21 @@ def left_right(
 
     Returns: as `moving_shapes`, `label` 0 (right) or 1 (left).
     """
-    options = frame_size, num_frames, speed, noise, num_sequences, num_test_sequences
+    options = frame_size, num_frames, speed, noise, flow, num_sequences, num_test_sequences
     return _shapes("left_right", CLASSES[:2], split, *options, epoch, seed)
 
 
-def _shapes(name, classes, split, frame_size, num_frames, speed, noise, num_sequences, num_test_sequences, epoch, seed):
+def feature(*, frame_size: int = 32, num_frames: int = 20, stream: str = "video", **_) -> FeatureSpec:
+    """The spec of `video` or, of clips made with it, `flow`."""
+    shape = num_frames, frame_size, frame_size
+    if stream == "flow":  # no shape moves half a frame in a frame
+        return FeatureSpec("flow", "float32", (*shape, 2), (-frame_size / 2, frame_size / 2), "px/frame")
+    return FeatureSpec("video", "uint8", (*shape, 1), (0.0, 255.0), "grey level")
+
+
+def _shapes(name, classes, split, *options):
     """Clips of the first classes, as many as `classes`."""
+    frame_size, num_frames, speed, noise, flow, num_sequences, num_test_sequences, epoch, seed = options
     least = {
         "frame_size": (frame_size, 8),
         "num_frames": (num_frames, 1),
@@ -93,7 +107,7 @@ def _shapes(name, classes, split, frame_size, num_frames, speed, noise, num_sequ
     return generated(
         name,
         split,
-        lambda pair: draw_block(pair, frame_size, num_frames, speed, noise, len(classes)),
+        lambda pair: draw_block(pair, frame_size, num_frames, speed, noise, flow, len(classes)),
         num_sequences,
         num_test_sequences,
         epoch,
@@ -101,8 +115,8 @@ def _shapes(name, classes, split, frame_size, num_frames, speed, noise, num_sequ
     )
 
 
-def draw_block(seed, frame_size, num_frames, speed, noise, motions):
-    """`BLOCK` clips from one seed: `video` and `label`."""
+def draw_block(seed, frame_size, num_frames, speed, noise, flow, motions):
+    """`BLOCK` clips from one seed: `video`, `label` and, if asked for, `flow`."""
     pixel = frame_size / 32
     seeds = iter(tf.unstack(tf.random.experimental.stateless_split(seed, 8)))
 
@@ -129,4 +143,10 @@ def draw_block(seed, frame_size, num_frames, speed, noise, motions):
     if noise:
         grey += noise * tf.random.stateless_normal(tf.shape(grey), next(seeds))
     video = tf.cast(tf.round(255.0 * tf.clip_by_value(grey, 0.0, 1.0)), tf.uint8)[..., None]
-    return {"video": video, "label": label}
+    clips = {"video": video, "label": label}
+    if flow:
+        velocity = centre[:, 1:] - centre[:, :-1]
+        velocity = tf.concat([velocity, velocity[:, -1:]], axis=1)[..., ::-1]  # (u, v)
+        fields = tf.where(grey[..., None] >= 0.5, velocity[:, :, None, None], 0.0)
+        clips["flow"] = tf.concat([fields[:, :-1], fields[:, -2:-1]], axis=1)
+    return clips
