@@ -29,7 +29,6 @@ class MapAttentionCell(ConfigFromArguments, layers.Layer):
 
     scores: tuple[str, ...] = ("bahdanau", "sigmoid")
     num_outputs = 2
-    bottom = None
 
     def assemble(self, cells, score, attention_units, init_state, kernel_initializer):
         """Every constructor's common part: the cells above, and how they look."""
@@ -40,6 +39,7 @@ class MapAttentionCell(ConfigFromArguments, layers.Layer):
         if attention_units is not None:
             check_positive("attention_units", attention_units)
         self.cells, self.score, self.attention_units, self.init_state = cells, score, attention_units, init_state
+        self.bottom = None  # no class attribute: on PyTorch that would hide the layer of the name
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.attention = None
         if score != "location":
