@@ -164,7 +164,8 @@ class OverlapAverage(ConfigFromArguments, layers.Layer):
         if self.online:
             return rows[:, :, 0]
         if self.average == "probabilities":
-            rows = ops.sigmoid(rows)
+            # in half precision 1 - 1e-6 would be 1
+            rows = ops.sigmoid(ops.cast(rows, keras.backend.result_type(rows.dtype, "float32")))
         counts = ops.ones((batch, length), rows.dtype) if mask is None else ops.cast(mask, rows.dtype)
         later = self.window - 1
         counts, rows = ops.pad(counts, [[0, 0], [0, later]]), ops.pad(rows, [[0, 0], [0, later], [0, 0], [0, 0]])
@@ -176,7 +177,7 @@ class OverlapAverage(ConfigFromArguments, layers.Layer):
         if self.average == "logits":
             return mean
         mean = ops.clip(mean, 1e-6, 1 - 1e-6)
-        return ops.log(mean) - ops.log(1 - mean)
+        return ops.cast(ops.log(mean) - ops.log(1 - mean), inputs.dtype)
 
     def compute_output_shape(self, input_shape):
         if input_shape[-1] % self.window:
