@@ -18,7 +18,7 @@ def attention_of(cell):
     if cell.score == "location":
         return {"w_loc": numpy(cell.location_kernel)}
     if cell.score in ("dot", "bilinear"):
-        return {"w": numpy(w) for w in cell.attention.weights}
+        return dict(zip("w", [numpy(w) for w in cell.attention.weights]))
     layer, size = cell.attention, cell.attention.query_size
     kernel, vector, bias, offset = (numpy(w) for w in (layer.kernel, layer.vector, layer.bias, layer.offset))
     weights = {"wd": kernel[:size], "wc": kernel[size:], "b": bias, "u": vector[:, 0], "c": offset[0]}
@@ -199,7 +199,7 @@ def test_b7_2_the_conv_lstm_is_keras_s(rng):
 
 
 def test_b7_3_on_one_cell_all_are_an_lstm(rng):
-    """ConvALSTM by the centre of its kernels == ALSTM == LSTM; motion-steered, the bottom and its feed are left over."""
+    """ConvALSTM by the centre of its kernels == ALSTM == LSTM; where motion steers, the bottom has no say."""
     maps, vectors = conv_alstm(rng, size=(1, 1)), alstm(rng, size=(1, 1))
     lstm = st.SpatialRNN(st.PeepholeLSTMCell(F, peephole=None, dtype="float64"), return_sequences=True)
     lstm.build((2, T, C))
