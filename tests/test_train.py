@@ -153,6 +153,11 @@ E3D = "e3d_lstm --model.kernel_size=[2,3,3]"
 CLASSIFIER = "e3d_lstm_classifier --model.kernel_size=[2,3,3]"
 ADDITIVE = "seq2seq_attention --model.score=additive"
 P3D = "p3d --task.clip_frames=4"
+LRCN = "lrcn --task.clip_frames=4"
+GRU_RCN = "gru_rcn --task.clip_frames=4 --model.filters=[2,2,3]"
+VIDEO_LSTM = "video_lstm --task.clip_frames=4 --model.filters=4"
+MULTI_LSTM = "multi_lstm --task.clip_frames=6"
+TIME_STRIDE = "--model.time_kernel=[3,3,3] --model.time_stride=2"
 CLIPS = [
     "--data.frame_size=16",
     "--data.num_sequences=4",
@@ -253,9 +258,33 @@ EFFECTS = [  # (options of both runs, what is compared with them, options change
     (P3D, "", "--model.dropout=0.5", "weights"),
     (P3D, "", "--model.width=5", "weights"),
     ("c3d --data.frame_size=32", "", "--model.pool5_pad=torch", "weights"),
+    (LRCN, "", "--model.units=5", "weights"),
+    (LRCN, "", "--model.feature_dropout=0.5", "weights"),
+    (LRCN, "", "--model.taps=[block3_pool]", "weights"),
+    (LRCN, "", "--data.speed=[1,2]", "data"),
+    ("snippet_lstm --task.clip_frames=4", "", "--model.num_layers=1", "weights"),
+    ("snippet_lstm --task.clip_frames=4", "", "--model.gain=mean", "weights"),
+    ("snippet_lstm --task.clip_frames=4", "", "--model.aggregation=last", "scores"),
+    ("time_domain_conv --task.clip_frames=8", "--model.time_kernel=[5,3,3]", "--model.time_kernel=[4,3,3]", "weights"),
+    ("time_domain_conv --task.clip_frames=8", "--model.time_kernel=[3,3,3]", TIME_STRIDE, "scores"),
+    (GRU_RCN, "", "--model.stacked=true", "weights"),
+    (GRU_RCN, "", "--model.bidirectional=true", "weights"),
+    (GRU_RCN, "", "--model.use_bias=true", "weights"),
+    (VIDEO_LSTM, "", "--model.hidden=7", "weights"),
+    (VIDEO_LSTM, "", "--model.init_state=zeros", "weights"),
+    (VIDEO_LSTM, "", "--model.bottom_kernel_size=1", "weights"),
+    (VIDEO_LSTM, "", "--model.feed_top=attention", "weights"),
+    (VIDEO_LSTM, "", "--model.feed_top=null", "weights"),
+    ("alstm --task.clip_frames=4", "", "--model.attention_penalty=9", "weights"),
+    (MULTI_LSTM, "--model.window=3", "--model.window=2", "weights"),
+    (MULTI_LSTM, "", "--model.attention=false", "weights"),
+    (MULTI_LSTM, "", "--model.outputs=false", "weights"),
+    (MULTI_LSTM, "", "--model.average=probabilities", "weights"),
+    (MULTI_LSTM, "", "--model.online=true", "scores"),
 ]
 NO_EFFECT_ON_FIT = {
     "--describe",
+    "--extract",
     "--data.name",
     "--system",
     "--config",
@@ -273,12 +302,12 @@ def trace(words):
     model = train.build_model(recipe, feature)
     train.compile_model(model, recipe.training, steps)
     model.run_eagerly = True  # two steps are taken: tracing them takes longer
-    batches = list(train.training_batches(recipe, feature, 0, steps))
+    batches = list(train.with_all_targets(train.training_batches(recipe, feature, 0, steps), model))
     for batch in batches:
         model.train_on_batch(*batch)
     test = list(train.batches_of(recipe, feature, "test"))
     outputs = [model(inputs) for inputs, _ in test]
-    scores = np.concatenate([output.get("frames", output.get("logits")) for output in outputs])
+    scores = np.concatenate([np.reshape(output.get("frames", output.get("logits")), -1) for output in outputs])
     return {"data": [batches[0][0]["video"].numpy()], "weights": model.get_weights(), "scores": [scores]}
 
 
@@ -327,22 +356,31 @@ ELSEWHERE = {  # options that need data of their own: the test that shows their 
     "--data.value_range": "test_array.py",
     "--data.video": "test_tfds.py",
     "--data.videos": "test_array.py",
+    "--data.flow": "test_moving_shapes.py",
+    "--data.window_frames": "test_thermal.py",
     "--data.file": "test_a_field_is_trained_scored_and_served_in_its_own_unit",
     "--data.shuffle": "test_crowd_flow.py, test_records.py",
     "--data.verify": "test_kth.py, test_records.py",
     "--model.preprocessing": "test_classes.py",
     "--model.weights": "test_classes.py",
+    "--model.backbone": "test_backbones.py",
+    "--model.fine_tune": "test_features.py",
+    "--model.flow_weights": "test_features.py",
     "--task.average": "test_classes.py",
     "--task.channels": "test_classify_batches.py",
+    "--task.labels": "test_classify_batches.py",
     "--task.placement": "test_classes.py",
+    "--task.short": "test_classify_batches.py",
     "--task.streams": "test_prepared.py",
     "--task.test_clips": "test_classes.py",
     "--task.test_crops": "test_classes.py",
 }
 
 
-@pytest.mark.parametrize("dataset", sorted(train.DATASETS))
-@pytest.mark.parametrize("system", train.list_systems())
+PAIRS = [(system, None) for system in train.list_systems()] + [("p3d", name) for name in sorted(train.DATASETS)]
+
+
+@pytest.mark.parametrize("system, dataset", PAIRS)
 def test_no_option_is_forgotten(system, dataset):
     _, parser = train.make_parser(system, dataset, {})
     known = {option for action in parser._actions for option in action.option_strings if option.startswith("--")}

@@ -15,8 +15,8 @@ def frame_network(name, input_shape, taps, weights=None, width=16, trainable=Tru
     """A network of frames (B, H, W, C) that returns the outputs of some of its layers.
 
     Networks and the layers to tap:
-        "small"      four 3x3 convolutions, each with a maximum: block1_pool .. block4_pool (1/2 .. 1/16 of the size;
-                     channels `width`, 2, 4 and 4 times that), fc (dense, 8 `width`); for small frames and for tests
+        "small"      three 3x3 convolutions, each with a maximum: block1_pool .. block3_pool (1/2 .. 1/8 of the size;
+                     channels `width`, 2 and 4 times that), fc (dense, 8 `width`); for small frames and for tests
         "vgg16"      `keras.applications.VGG16`: block1_pool .. block5_pool; of 224x224 frames fc1, fc2 (4096)
         "resnet50", "resnet101", "resnet152"   `keras.applications`: conv2_block3_out .. conv5_block3_out, avg_pool
         "caffenet"   LRCN's (a hybrid of CaffeNet and Zeiler-Fergus, 227x227): conv5, pool5, fc6 (4096)
@@ -61,7 +61,7 @@ def frame_network(name, input_shape, taps, weights=None, width=16, trainable=Tru
 
 def _small(shape, width, dense):
     x = inputs = keras.Input(shape)
-    for block, times in enumerate((1, 2, 4, 4), start=1):
+    for block, times in enumerate((1, 2, 4), start=1):
         x = layers.Conv2D(times * width, 3, padding="same", name=f"block{block}_conv", **RELU)(x)
         x = layers.MaxPooling2D(2, padding="same", name=f"block{block}_pool")(x)
     if dense:

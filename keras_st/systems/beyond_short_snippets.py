@@ -23,7 +23,7 @@ def build_conv_pooling(task: ClassifyTask, classes: int = 6, units: int = 4096, 
         **kwargs: see `frame_parts`.
     """
     pool = [TemporalPool("max"), layers.Flatten(), _fc(units), _fc(units)]
-    return _classifier(task, classes, pool, dropout, **kwargs)
+    return _classifier(classes, pool, dropout, frame_parts(task, MAPS, **kwargs))
 
 
 def build_late_pooling(task: ClassifyTask, classes: int = 6, units: int = 4096, dropout: float = 0.0, **kwargs):
@@ -37,7 +37,7 @@ def build_late_pooling(task: ClassifyTask, classes: int = 6, units: int = 4096, 
         **kwargs: see `frame_parts`.
     """
     pool = [FrameWise(layers.Flatten()), _fc(units), _fc(units), TemporalPool("max")]
-    return _classifier(task, classes, pool, dropout, **kwargs)
+    return _classifier(classes, pool, dropout, frame_parts(task, MAPS, **kwargs))
 
 
 def build_slow_pooling(task: ClassifyTask, classes: int = 6, units: int = 4096, dropout: float = 0.0, **kwargs):
@@ -51,7 +51,7 @@ def build_slow_pooling(task: ClassifyTask, classes: int = 6, units: int = 4096, 
         **kwargs: see `frame_parts`.
     """
     pool = [FrameWise(layers.Flatten()), WindowMax(WINDOW, STRIDE), _fc(units), TemporalPool("max"), _fc(units)]
-    return _classifier(task, classes, pool, dropout, **kwargs)
+    return _classifier(classes, pool, dropout, frame_parts(task, MAPS, **kwargs))
 
 
 def build_local_pooling(task: ClassifyTask, classes: int = 6, units: int = 4096, dropout: float = 0.0, **kwargs):
@@ -65,7 +65,8 @@ def build_local_pooling(task: ClassifyTask, classes: int = 6, units: int = 4096,
         **kwargs: see `frame_parts`.
     """
     pool = [FrameWise(layers.Flatten()), WindowMax(WINDOW, STRIDE), _fc(units), _fc(units), layers.Flatten()]
-    return _classifier(task, classes, pool, dropout, clip_frames=task.clip_frames, **kwargs)
+    parts = {"clip_frames": task.clip_frames, **frame_parts(task, MAPS, **kwargs)}
+    return _classifier(classes, pool, dropout, parts)
 
 
 def build_time_domain_conv(
@@ -94,7 +95,7 @@ def build_time_domain_conv(
     conv = layers.Conv3D(filters, time_kernel, (time_stride, 1, 1), activation="relu", kernel_initializer="he_normal")
     pool = [AsMaps(), LastPadded(time_kernel[0]), layers.ZeroPadding3D(((0, 0), *sides)), conv]
     pool += [TemporalPool("max"), layers.Flatten(), _fc(units), _fc(units)]
-    return _classifier(task, classes, pool, dropout, **kwargs)
+    return _classifier(classes, pool, dropout, frame_parts(task, MAPS, **kwargs))
 
 
 def build_snippet_lstm(
@@ -127,9 +128,8 @@ def build_snippet_lstm(
     )
 
 
-def _classifier(task, classes, pool, dropout, clip_frames=None, **kwargs):
-    options = {"dropout": dropout, "clip_frames": clip_frames}
-    return clip_classifier(classes=classes, aggregator=Sequential(pool), **options, **frame_parts(task, MAPS, **kwargs))
+def _classifier(classes, pool, dropout, parts):
+    return clip_classifier(classes=classes, aggregator=Sequential(pool), dropout=dropout, **parts)
 
 
 def _fc(units):

@@ -34,7 +34,7 @@ GENERATED = ("moving_shapes", "left_right", "moving_objects", "acting_objects", 
 
 # network -> layers that systems read where they are not told: a vector a frame, a map a frame, maps of several levels
 TAPS = {
-    "small": ("fc", "block3_pool", ("block2_pool", "block3_pool", "block4_pool", "fc")),
+    "small": ("fc", "block3_pool", ("block2_pool", "block3_pool", "fc")),
     "vgg16": ("fc2", "block5_pool", ("block2_pool", "block3_pool", "block4_pool", "block5_pool", "fc2")),
     "resnet50": (
         "avg_pool",
@@ -48,7 +48,7 @@ VECTORS, MAPS, LEVELS = range(3)
 
 def frame_parts(
     task: ClassifyTask,
-    reads: int,
+    reads: int | dict[str, int],
     backbone: Backbone = "small",
     taps: tuple[str, ...] | None = None,
     weights: str | None = None,
@@ -56,13 +56,12 @@ def frame_parts(
     fine_tune: bool = True,
     preprocessing: Source = "centred",
     width: int = 16,
-    stream_reads: dict[str, int] | None = None,
 ):
     """Arguments of a `ClipClassifier` for what lies below recurrence or pooling. Stored features have nothing below.
 
     Args:
         task: clips of a video.
-        reads: what the system reads of a frame: `VECTORS`, `MAPS` or `LEVELS`.
+        reads: what the system reads of a frame: `VECTORS`, `MAPS` or `LEVELS`; or that by stream.
         backbone: network of frames, see `keras_st.models.frame_network`.
         taps: layers of it that are read; None: as fits the system.
         weights: of the network of `video`: a file or, of "vgg16" and "resnet50" to "resnet152", "imagenet".
@@ -70,7 +69,6 @@ def frame_parts(
         fine_tune: train the networks of frames; false: they stay as they are.
         preprocessing: what the weights of the network of `video` expect; flow is centred.
         width: channels of the network "small".
-        stream_reads: what is read of single streams, in place of `reads`.
     """
     if weights == "imagenet" and preprocessing != "keras_resnet":
         raise InputError(f'Weights of ImageNet need preprocessing="keras_resnet". Received: {preprocessing=}')
@@ -78,7 +76,7 @@ def frame_parts(
         raise InputError("A network that is not trained needs weights. Received: fine_tune=False, weights=None")
     networks, pixels = {}, {}
     for stream in (name for name in task.streams if name in PIXELS):
-        kind = (stream_reads or {}).get(stream, reads)
+        kind = reads[stream] if isinstance(reads, dict) else reads
         shape = (*task.clip_shape[1:3], 2 if stream == "flow" else task.channels or 3)
         own = taps or TAPS.get(backbone, TAPS["resnet50"])[kind]
         files = flow_weights if stream == "flow" else weights

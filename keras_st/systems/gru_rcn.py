@@ -63,5 +63,5 @@ def bidirectional_gru_rcn(dataset: str = "moving_shapes") -> Recipe:
 
 
 def _recipe(system, dataset, **model):
-    model = {"filters": (16, 32, 32, 64), "dropout": 0.0, **model}
-    return clips_recipe(system, build_gru_rcn, dataset, model, {"filters": (2, 3, 3, 4), "width": 4})
+    model = {"filters": (16, 32, 64), "dropout": 0.0, **model}
+    return clips_recipe(system, build_gru_rcn, dataset, model, {"filters": (2, 3, 4), "width": 4})

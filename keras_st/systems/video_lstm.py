@@ -36,7 +36,7 @@ def build_fc_lstm_classifier(
         **kwargs: see `frame_parts`.
     """
     cell = PeepholeLSTMCell(units, peephole=None)
-    return _classifier(task, classes, cell, hidden, dropout, reads=VECTORS, **kwargs)
+    return _classifier(classes, cell, hidden, dropout, frame_parts(task, VECTORS, **kwargs))
 
 
 def build_alstm(
@@ -68,8 +68,8 @@ def build_alstm(
         **kwargs: see `frame_parts`.
     """
     cell = ALSTMCell(units, num_layers, score, attention_units, init_state)
-    options = {"attends": True, "attention_penalty": attention_penalty}
-    return _classifier(task, classes, cell, hidden, dropout, options, **kwargs)
+    parts = {"attends": True, "attention_penalty": attention_penalty, **frame_parts(task, MAPS, **kwargs)}
+    return _classifier(classes, cell, hidden, dropout, parts)
 
 
 def build_conv_lstm_classifier(
@@ -93,7 +93,7 @@ def build_conv_lstm_classifier(
         **kwargs: see `frame_parts`.
     """
     cell = ConvLSTMCell(2, filters, kernel_size, padding="same")
-    return _classifier(task, classes, cell, hidden, dropout, **kwargs)
+    return _classifier(classes, cell, hidden, dropout, frame_parts(task, MAPS, **kwargs))
 
 
 def build_conv_alstm(
@@ -123,7 +123,7 @@ def build_conv_alstm(
         **kwargs: see `frame_parts`.
     """
     cell = ConvALSTMCell(filters, kernel_size, score, attention_units, init_state)
-    return _classifier(task, classes, cell, hidden, dropout, {"attends": True}, **kwargs)
+    return _classifier(classes, cell, hidden, dropout, {"attends": True, **frame_parts(task, MAPS, **kwargs)})
 
 
 def build_motion_alstm(
@@ -152,8 +152,8 @@ def build_motion_alstm(
     """
     _check_two(task)
     cell = MotionALSTMCell(units, feed_top, "bahdanau", attention_units, init_state)
-    own = {"stream_reads": {"flow": VECTORS}}
-    return _classifier(task, classes, cell, hidden, dropout, {"attends": True}, **own, **kwargs)
+    reads = {task.streams[0]: MAPS, task.streams[1]: VECTORS}
+    return _classifier(classes, cell, hidden, dropout, {"attends": True, **frame_parts(task, reads, **kwargs)})
 
 
 def build_video_lstm(
@@ -188,10 +188,10 @@ def build_video_lstm(
     """
     _check_two(task)
     cell = MotionConvALSTMCell(filters, kernel_size, bottom_kernel_size, feed_top, score, attention_units, init_state)
-    return _classifier(task, classes, cell, hidden, dropout, {"attends": True}, **kwargs)
+    return _classifier(classes, cell, hidden, dropout, {"attends": True, **frame_parts(task, MAPS, **kwargs)})
 
 
-def _classifier(task, classes, cell, hidden, dropout, options=None, reads=MAPS, **kwargs):
+def _classifier(classes, cell, hidden, dropout, parts):
     """Flattened, tanh, dropout, dense, at every step; the mean of their losses and of their probabilities."""
     head = [layers.Flatten(), layers.Dense(hidden, "tanh"), layers.Dropout(dropout), layers.Dense(classes)]
     return clip_classifier(
@@ -199,8 +199,7 @@ def _classifier(task, classes, cell, hidden, dropout, options=None, reads=MAPS, 
         aggregator=SpatialRNN(cell, return_sequences=True),
         head=FrameWise(Sequential(head)),
         step_loss="mean",
-        **(options or {}),
-        **frame_parts(task, reads, **kwargs),
+        **parts,
     )
 
 
