@@ -28,7 +28,7 @@ class GRURCN(ConfigFromArguments, layers.Layer):
     Call args: list of float (B, T, H_l, W_l, C_l), or (B, T, C_l), lowest level first; mask bool (B, T).
     Returns: list of float (B, filters_l), twice that where bidirectional.
 
-    Raises: ValueError: another number of levels; with `stacked` a size that is no multiple of the next one's.
+    Raises: ValueError: another number of levels; with `stacked` a size that no pooling brings to the next one's.
 
     Reference: N. Ballas et al., "Delving Deeper into Convolutional Networks for Learning Video Representations",
     ICLR 2016
@@ -146,7 +146,7 @@ def _ratio(lower, shape):
     sizes = list(zip(lower[2:4], shape[2:4]))
     if any(None in pair or pair[0] < pair[1] or pair[0] // (pair[0] // pair[1]) != pair[1] for pair in sizes):
         raise ValueError(
-            "Stacked levels need maps of known sizes, each a whole multiple of the next one's. "
+            "Stacked levels need maps of known sizes that pooling by a whole factor brings to the next one's. "
             f"Received: {tuple(lower[2:4])} below {tuple(shape[2:4])}"
         )
     return tuple(a // b for a, b in sizes)
