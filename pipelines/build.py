@@ -102,7 +102,7 @@ CLASSES: dict[str, tuple[str, ...] | Callable[[str], tuple[str, ...] | None]] = 
     "frame_features": frame_features_module.classes,
     "kth": lambda root: records.read_spec(root).classes,
     "left_right": moving_shapes_module.CLASSES[:2],
-    "acting_objects": moving_objects_module.SHAPES,
+    "acting_objects": moving_objects_module.STRIPES,
     "moving_objects": moving_objects_module.CLASSES,
     "moving_shapes": moving_shapes_module.CLASSES,
     "overlapping_actions": overlapping_actions_module.CLASSES,

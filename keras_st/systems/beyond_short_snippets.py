@@ -65,8 +65,8 @@ def build_local_pooling(task: ClassifyTask, classes: int = 6, units: int = 4096,
         **kwargs: see `frame_parts`.
     """
     pool = [FrameWise(layers.Flatten()), WindowMax(WINDOW, STRIDE), _fc(units), _fc(units), layers.Flatten()]
-    parts = {"clip_frames": task.clip_frames, **frame_parts(task, MAPS, **kwargs)}
-    return _classifier(classes, pool, dropout, parts)
+    parts = frame_parts(task, MAPS, **kwargs)
+    return _classifier(classes, pool, dropout, parts, clip_frames=task.clip_frames)
 
 
 def build_time_domain_conv(
@@ -128,8 +128,8 @@ def build_snippet_lstm(
     )
 
 
-def _classifier(classes, pool, dropout, parts):
-    return clip_classifier(classes=classes, aggregator=Sequential(pool), dropout=dropout, **parts)
+def _classifier(classes, pool, dropout, parts, **options):
+    return clip_classifier(classes=classes, aggregator=Sequential(pool), dropout=dropout, **parts, **options)
 
 
 def _fc(units):

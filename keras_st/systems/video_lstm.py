@@ -68,8 +68,8 @@ def build_alstm(
         **kwargs: see `frame_parts`.
     """
     cell = ALSTMCell(units, num_layers, score, attention_units, init_state)
-    parts = {"attends": True, "attention_penalty": attention_penalty, **frame_parts(task, MAPS, **kwargs)}
-    return _classifier(classes, cell, hidden, dropout, parts)
+    parts = frame_parts(task, MAPS, **kwargs)
+    return _classifier(classes, cell, hidden, dropout, parts, attends=True, attention_penalty=attention_penalty)
 
 
 def build_conv_lstm_classifier(
@@ -123,7 +123,7 @@ def build_conv_alstm(
         **kwargs: see `frame_parts`.
     """
     cell = ConvALSTMCell(filters, kernel_size, score, attention_units, init_state)
-    return _classifier(classes, cell, hidden, dropout, {"attends": True, **frame_parts(task, MAPS, **kwargs)})
+    return _classifier(classes, cell, hidden, dropout, frame_parts(task, MAPS, **kwargs), attends=True)
 
 
 def build_motion_alstm(
@@ -153,7 +153,7 @@ def build_motion_alstm(
     _check_two(task)
     cell = MotionALSTMCell(units, feed_top, "bahdanau", attention_units, init_state)
     reads = {task.streams[0]: MAPS, task.streams[1]: VECTORS}
-    return _classifier(classes, cell, hidden, dropout, {"attends": True, **frame_parts(task, reads, **kwargs)})
+    return _classifier(classes, cell, hidden, dropout, frame_parts(task, reads, **kwargs), attends=True)
 
 
 def build_video_lstm(
@@ -188,10 +188,10 @@ def build_video_lstm(
     """
     _check_two(task)
     cell = MotionConvALSTMCell(filters, kernel_size, bottom_kernel_size, feed_top, score, attention_units, init_state)
-    return _classifier(classes, cell, hidden, dropout, {"attends": True, **frame_parts(task, MAPS, **kwargs)})
+    return _classifier(classes, cell, hidden, dropout, frame_parts(task, MAPS, **kwargs), attends=True)
 
 
-def _classifier(classes, cell, hidden, dropout, parts):
+def _classifier(classes, cell, hidden, dropout, parts, **options):
     """Flattened, tanh, dropout, dense, at every step; the mean of their losses and of their probabilities."""
     head = [layers.Flatten(), layers.Dense(hidden, "tanh"), layers.Dropout(dropout), layers.Dense(classes)]
     return clip_classifier(
@@ -200,6 +200,7 @@ def _classifier(classes, cell, hidden, dropout, parts):
         head=FrameWise(Sequential(head)),
         step_loss="mean",
         **parts,
+        **options,
     )
 
 

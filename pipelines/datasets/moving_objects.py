@@ -13,7 +13,7 @@ from keras_st.specs import FeatureSpec, InputError
 from pipelines.datasets.generated import BLOCK, check_options, generated
 
 CLASSES = ("right", "left", "up", "down")
-SHAPES = ("disc", "square", "diamond")
+STRIPES = ("vertical", "horizontal", "diagonal")
 DIRECTIONS = ((0.0, 1.0), (0.0, -1.0), (-1.0, 0.0), (1.0, 0.0))  # (row, column) a frame
 OBJECTS = 4  # at most; the first acts
 FASTEST = 8.0  # px/frame
@@ -57,7 +57,7 @@ def moving_objects(
         InputError: unknown split, sizes out of range.
     """
     options = frame_size, num_frames, noise, num_sequences, num_test_sequences
-    return _objects("moving_objects", split, *options, epoch, seed, by_shape=False)
+    return _objects("moving_objects", split, *options, epoch, seed, by_stripes=False)
 
 
 def acting_objects(
@@ -71,18 +71,18 @@ def acting_objects(
     epoch: int = 0,
     seed: int = 0,
 ) -> tf.data.Dataset:
-    """Clips of one moving object among still ones of other shapes, labelled by its shape; options of `moving_objects`.
+    """Clips of one moving object among still ones, labelled by the direction of its stripes; see `moving_objects`.
 
-    Motion says where to look, and only there the class is seen: no frame alone tells which of its shapes acts. Objects
-    reach 4.5/48 to 6/48 of the frame from their centre.
+    The others have other stripes. Motion says where to look, and only there the class is seen: flow does not show
+    stripes, and no frame tells which of its objects acts. Objects reach 4.5/48 to 6/48 of the frame from their centre.
 
-    Returns: as `moving_objects`, `label` index in `SHAPES`, all equally likely.
+    Returns: as `moving_objects`, `label` index in `STRIPES`, all equally likely.
     """
     options = frame_size, num_frames, noise, num_sequences, num_test_sequences
-    return _objects("acting_objects", split, *options, epoch, seed, by_shape=True)
+    return _objects("acting_objects", split, *options, epoch, seed, by_stripes=True)
 
 
-def _objects(name, split, frame_size, num_frames, noise, num_sequences, num_test_sequences, epoch, seed, by_shape):
+def _objects(name, split, frame_size, num_frames, noise, num_sequences, num_test_sequences, epoch, seed, by_stripes):
     least = {
         "frame_size": (frame_size, 16),
         "num_frames": (num_frames, 2),
@@ -93,7 +93,7 @@ def _objects(name, split, frame_size, num_frames, noise, num_sequences, num_test
     check_options(name, split, least)
 
     def draw(pair):
-        return draw_block(pair, frame_size, num_frames, noise, by_shape)
+        return draw_block(pair, frame_size, num_frames, noise, by_stripes)
 
     return generated(name, split, draw, num_sequences, num_test_sequences, epoch, seed)
 
@@ -108,10 +108,10 @@ def feature(*, frame_size: int = 48, num_frames: int = 12, stream: str = "video"
     return FeatureSpec("video", "uint8", (*shape, 1), (0.0, 255.0), "grey level")
 
 
-def draw_block(seed, frame_size, num_frames, noise, by_shape=False):
-    """`BLOCK` clips from one seed: `video`, `flow`, `boxes` and `label`, the shape or else the direction of motion."""
+def draw_block(seed, frame_size, num_frames, noise, by_stripes=False):
+    """`BLOCK` clips from one seed: `video`, `flow`, `boxes` and `label`, the stripes or the direction of motion."""
     pixel = frame_size / 48
-    seeds = iter(tf.unstack(tf.random.experimental.stateless_split(seed, 14)))
+    seeds = iter(tf.unstack(tf.random.experimental.stateless_split(seed, 14 if not by_stripes else 16)))
 
     def uniform(low, high, *shape, dtype=tf.float32):
         return tf.random.stateless_uniform([BLOCK, *shape], next(seeds), low, high, dtype)
@@ -120,11 +120,8 @@ def draw_block(seed, frame_size, num_frames, noise, by_shape=False):
     direction = uniform(0, len(CLASSES), OBJECTS, dtype=tf.int64)
     slowest = min(pixel, frame_size / 4 / (num_frames - 1), FASTEST / 2)
     velocity = tf.gather(tf.constant(DIRECTIONS), direction) * uniform(slowest, 2 * slowest, OBJECTS, 1)
-    smallest = 4.5 if by_shape else 3.5
+    smallest = 4.5 if by_stripes else 3.5
     size, kind = uniform(smallest * pixel, 6 * pixel, OBJECTS), uniform(0, 3, OBJECTS, dtype=tf.int32)
-    if by_shape:  # the others have another shape than the first
-        others = (kind[:, :1] + 1 + kind[:, 1:] % (len(SHAPES) - 1)) % len(SHAPES)
-        kind = tf.concat([kind[:, :1], others], axis=1)
     reach = (size * tf.gather(tf.constant([1.0, 1.0, math.sqrt(2.0)]), kind))[..., None]
     way = velocity * (num_frames - 1)
     low, high = reach - 0.5 - tf.minimum(way, 0.0), frame_size - 0.5 - reach - tf.maximum(way, 0.0)
@@ -136,13 +133,23 @@ def draw_block(seed, frame_size, num_frames, noise, by_shape=False):
     # What they look like
     looks = [size, kind, uniform(0.6, 0.88, OBJECTS), uniform(0.0, math.pi, OBJECTS)]
     looks += [uniform(6 * pixel, 9 * pixel, OBJECTS), uniform(0.0, 2 * math.pi, OBJECTS)]
+    label, contrast = direction[:, 0], 0.12
+    if by_stripes:
+        first, others = (
+            uniform(0, len(STRIPES), 1, dtype=tf.int64),
+            uniform(1, len(STRIPES), OBJECTS - 1, dtype=tf.int64),
+        )
+        stripes = tf.concat([first, (first + others) % len(STRIPES)], axis=1)
+        looks[3] = tf.gather(tf.constant([0.0, math.pi / 2, math.pi / 4]), stripes)
+        looks[4] *= 0.6
+        label, contrast = first[:, 0], 0.3
     scene = tf.image.resize(uniform(0.1, 0.5, CELLS, CELLS, 1), [frame_size] * 2)[..., 0]
     present = tf.range(OBJECTS - 1) < uniform(1, OBJECTS, 1, dtype=tf.int32)
-    covers, grey = _painted(still, [look[:, 1:] for look in looks], frame_size)
+    covers, grey = _painted(still, [look[:, 1:] for look in looks], contrast, frame_size)
     covers *= tf.cast(present, tf.float32)[..., None, None]
     for n in range(OBJECTS - 1):
         scene += covers[:, n] * (grey[:, n] - scene)
-    covers, grey = _painted(moving, [look[:, :1] for look in looks], frame_size)
+    covers, grey = _painted(moving, [look[:, :1] for look in looks], contrast, frame_size)
     video = scene[:, None] + covers * (grey - scene[:, None])
     if noise:
         video += noise * tf.random.stateless_normal(tf.shape(video), next(seeds))
@@ -153,11 +160,11 @@ def draw_block(seed, frame_size, num_frames, noise, by_shape=False):
         "video": tf.cast(tf.round(255.0 * tf.clip_by_value(video, 0.0, 1.0)), tf.uint8)[..., None],
         "flow": tf.concat([flow[:, :-1], flow[:, -2:-1]], axis=1),
         "boxes": tf.gather(boxes, [0, 2, 1, 3], axis=-1),
-        "label": tf.cast(kind[:, 0], tf.int64) if by_shape else direction[:, 0],
+        "label": label,
     }
 
 
-def _painted(centre, looks, frame_size):
+def _painted(centre, looks, contrast, frame_size):
     """How much objects cover of every pixel, and how bright they are there, both (BLOCK, N, rows, columns).
 
     centre: (BLOCK, N, (row, column)); looks: size, kind, grey value, direction, length and phase of the stripes, each
@@ -170,7 +177,7 @@ def _painted(centre, looks, frame_size):
     high, wide = tf.abs(rows), tf.abs(columns)
     disc, square, diamond = tf.sqrt(rows**2 + columns**2), tf.maximum(high, wide), (high + wide) / math.sqrt(2.0)
     distance = tf.where(kind == 0, disc, tf.where(kind == 1, square, diamond))
-    return tf.clip_by_value(size - distance + 0.5, 0.0, 1.0), grey + 0.12 * stripes
+    return tf.clip_by_value(size - distance + 0.5, 0.0, 1.0), grey + contrast * stripes
 
 
 def _extent(inside):
