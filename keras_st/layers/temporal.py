@@ -51,6 +51,8 @@ class WindowMax(ConfigFromArguments, layers.Layer):
     A clip shorter than a window is one window; steps at the end that fill none are left out.
 
     Args: window, stride: in steps (10 and 5 in Ng et al., CVPR 2015).
+    Call args: inputs; mask bool (B, T): steps that count.
+    Masking: a window counts where all of its steps do, the first where any does.
     """
 
     def __init__(self, window=10, stride=5, **kwargs):
@@ -58,13 +60,26 @@ class WindowMax(ConfigFromArguments, layers.Layer):
         check_positive("window", window)
         check_positive("stride", stride)
         self.window, self.stride = window, stride
+        self.supports_masking = True
 
-    def call(self, inputs):
+    def call(self, inputs, mask=None):
         batch, _, *step = ops.shape(inputs)
+        if mask is not None:
+            mask = ops.reshape(mask, (*ops.shape(mask)[:2], *(1,) * len(step)))
+            least = ops.min(ops.where(mask, inputs, inputs[:, :1]), axis=1, keepdims=True)
+            inputs = ops.where(mask, inputs, least)
         x = last_repeated(inputs, self.window)  # which changes no maximum
         x = ops.reshape(x, (batch, ops.shape(x)[1], math.prod(inputs.shape[2:])))
         x = ops.max_pool(x, self.window, self.stride, "valid", "channels_last")
         return ops.reshape(x, (batch, ops.shape(x)[1], *step))
+
+    def compute_mask(self, inputs, mask=None):
+        if mask is None:
+            return None
+        left_out = 1.0 - ops.cast(mask, "float32")[..., None]
+        inside = ops.max_pool(last_repeated(left_out, self.window), self.window, self.stride, "valid", "channels_last")
+        any_first = ops.any(mask[:, : self.window], axis=1, keepdims=True)
+        return ops.concatenate([any_first, inside[:, 1:, 0] == 0], axis=1)
 
     def compute_output_shape(self, input_shape):
         batch, length, *rest = input_shape
@@ -88,14 +103,19 @@ def last_repeated(x, steps):
 
 @keras.saving.register_keras_serializable(package="keras_st")
 class LastPadded(ConfigFromArguments, layers.Layer):
-    """Clips of fewer than `steps` steps with their last one repeated: (B, T, ...) -> (B, max(T, steps), ...)."""
+    """Clips of fewer than `steps` steps with their last one repeated: (B, T, ...) -> (B, max(T, steps), ...).
+
+    Raises: ValueError: a mask; what follows counts every step.
+    """
 
     def __init__(self, steps, **kwargs):
         super().__init__(**kwargs)
         check_positive("steps", steps)
         self.steps = steps
 
-    def call(self, inputs):
+    def call(self, inputs, mask=None):
+        if mask is not None:
+            raise ValueError(f"`{self.name}` takes clips that are not padded. Received: a mask")
         return last_repeated(inputs, self.steps)
 
     def compute_output_shape(self, input_shape):
@@ -106,6 +126,10 @@ class LastPadded(ConfigFromArguments, layers.Layer):
 @keras.saving.register_keras_serializable(package="keras_st")
 class AsMaps(layers.Layer):
     """Sequences of vectors as maps of one position, (B, T, C) -> (B, T, 1, 1, C); maps as they are."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
 
     def call(self, inputs):
         return inputs[:, :, None, None] if len(inputs.shape) == 3 else inputs
