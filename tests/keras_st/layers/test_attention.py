@@ -7,8 +7,15 @@ from keras import ops
 
 from keras_st.layers import SequenceAttention, TemporalAttention
 from keras_st.ops.attention import masked_softmax, spatial_softmax
+from tests.reference import recognition
 
-KINDS = [{"score": "dot"}, {"score": "bilinear"}, {"score": "additive", "units": 7}]
+KINDS = [
+    {"score": "dot"},
+    {"score": "bilinear"},
+    {"score": "additive", "units": 7},
+    {"score": "bahdanau", "units": 7},
+    {"score": "gated", "units": 7},
+]
 
 
 def numpy(x):
@@ -29,9 +36,19 @@ def witness(layer, s, h):
             out[b, i, j] = s[b, i] @ h[b, j]
         elif layer.score == "bilinear":
             out[b, i, j] = s[b, i] @ weights[0] @ h[b, j]
-        else:
+        elif layer.score == "additive":
             out[b, i, j] = np.tanh(np.concatenate([s[b, i], h[b, j]]) @ weights[0]) @ weights[1][:, 0]
+        elif layer.score == "gated":
+            of_query, of_key = s[b, i] @ weights[0][: s.shape[-1]], h[b, j] @ weights[0][s.shape[-1] :]
+            out[b, i, j] = (np.tanh(of_query) * np.tanh(of_key)) @ weights[1][:, 0]
+        else:
+            kernel, vector, bias, offset = weights
+            out[b, i, j] = np.tanh(np.concatenate([s[b, i], h[b, j]]) @ kernel + bias) @ vector[:, 0] + offset[0]
     return out
+
+
+def randomise(layer, rng):
+    layer.set_weights([rng.standard_normal(w.shape) for w in layer.get_weights()])
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k["score"])
@@ -39,7 +56,10 @@ def test_output_is_the_definition(tensors, kind, rng):
     s, h = tensors
     v = rng.standard_normal((2, 5, 6)).astype("float32")
     layer = SequenceAttention(**kind)
+    layer.build(s.shape, h.shape)
+    randomise(layer, rng)
     output, weights = layer(s, h, v, return_attention=True)
+    np.testing.assert_allclose(numpy(layer.scores(s, h)), witness(layer, s, h), atol=1e-5)
     e = np.exp(witness(layer, s, h))
     expected = e / e.sum(-1, keepdims=True)
     np.testing.assert_allclose(numpy(weights), expected, atol=1e-5)
@@ -63,6 +83,25 @@ def test_equal_to_keras(tensors):
     theirs.build([x.shape for x in inputs])
     theirs.set_weights([numpy(additive.vector)[:, 0]])
     np.testing.assert_allclose(got, numpy(theirs(inputs)), atol=1e-5)
+
+
+def test_bahdanau_is_the_spatial_attention_and_gated_the_multi_lstm_s(rng):
+    """Spec B2 and F: queries and keys of different sizes, in float64."""
+    x, query = rng.standard_normal((2, 3, 5, 4)), rng.standard_normal((2, 6))
+    layer = SequenceAttention("bahdanau", units=7, dtype="float64")
+    layer.build((2, 1, 6), (2, 15, 4))
+    randomise(layer, rng)
+    kernel, vector, bias, offset = layer.get_weights()
+    want = recognition.spatial_attention(x, query, kernel[6:], kernel[:6], bias, vector[:, 0], offset[0])
+    _, weights = layer(query[:, None], x.reshape(2, 15, 4), return_attention=True)
+    np.testing.assert_allclose(numpy(weights).reshape(2, 3, 5), want, atol=1e-6)
+    assert [w.shape for w in layer.get_weights()] == [(10, 7), (7, 1), (7,), (1,)]
+    gated = SequenceAttention("gated", units=7, dtype="float64")
+    gated.build((2, 1, 6), (2, 15, 4))
+    randomise(gated, rng)
+    gated.vector.assign(np.zeros((7, 1)))
+    _, weights = gated(query[:, None], x.reshape(2, 15, 4), return_attention=True)
+    np.testing.assert_allclose(numpy(weights), np.full((2, 1, 15), 1 / 15), atol=1e-6)
 
 
 def test_bilinear_with_the_unit_matrix_is_dot(rng):
@@ -172,6 +211,8 @@ def test_temporal_attention(rng):
     [
         ({"score": "cosine"}, "score='cosine'"),
         ({"score": "additive"}, "units=None"),
+        ({"score": "bahdanau"}, "units=None"),
+        ({"score": "gated", "units": 3, "scale": True}, "scale=True"),
         ({"score": "dot", "units": 3}, "units=3"),
         ({"score": "additive", "units": 3, "scale": True}, "scale=True"),
     ],

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_st.layers import AttentionPooling, FrameMaxPool, FramePreprocessing, PairMaxPool, ScoreAverage
+from tests.reference import recognition as witness
 
 
 def numpy(x):
@@ -68,6 +69,53 @@ def test_score_average_by_hand():
     np.testing.assert_allclose(np.exp(numpy(ScoreAverage()(np.log(p) + 3.0))), [[1.7 / 3, 1.3 / 3]], atol=1e-6)
     logits = numpy(ScoreAverage("logits")(np.log(p)))
     np.testing.assert_allclose(logits, np.log(p).mean(1), atol=1e-6)
+
+
+KINDS = {"probabilities": "mean", "last": "last", "max": "max", "linear": "linear"}  # the witness's names
+
+
+def test_c3_the_hand_example():
+    """Two classes, three steps, g = (0, .5, 1): last 1, max 0, mean 0, weighted 1."""
+    p = np.array([[[0.9, 0.1], [0.4, 0.6], [0.3, 0.7]]])
+    x = np.log(p) + np.array([5.0, -2.0, 0.5])[:, None]  # logits may be shifted, step by step
+    want = {
+        "last": [0.3, 0.7],
+        "max": [0.9, 0.7],
+        "probabilities": [1.6 / 3, 1.4 / 3],
+        "linear": [0.5 / 1.5, 1.0 / 1.5],
+    }
+    for average, values in want.items():
+        got = np.exp(numpy(ScoreAverage(average)(x.astype("float32"))))
+        if average == "last":
+            got = got / got.sum()  # it returns the step's logits themselves
+        np.testing.assert_allclose(got, [values], atol=1e-6)
+    chosen = [int(numpy(ScoreAverage(a)(x)).argmax()) for a in ("last", "max", "probabilities", "linear")]
+    assert chosen == [1, 0, 0, 1]
+    np.testing.assert_allclose(numpy(ScoreAverage("logits")(x)), x.mean(1), atol=1e-6)
+
+
+@pytest.mark.parametrize("average", [*KINDS, "logits"])
+@pytest.mark.parametrize("length", [1, 5])
+def test_c3_averages_equal_the_witness(rng, average, length):
+    x = 3 * rng.standard_normal((2, length, 4))
+    want = x.mean(1) if average == "logits" else np.log(witness.aggregate(witness.softmax(x), KINDS[average]))
+    got = numpy(ScoreAverage(average, dtype="float64")(x))
+    if average == "last":
+        got = np.log(witness.softmax(got))
+    np.testing.assert_allclose(got, want, atol=1e-6)
+
+
+@pytest.mark.parametrize("average", [*KINDS, "logits"])
+def test_c3_padded_steps_do_not_count(rng, average):
+    """Weights of "linear" run over the real steps; of one step they are 1."""
+    x = 3 * rng.standard_normal((3, 5, 4)).astype("float32")
+    mask = np.arange(5) < np.array([[3], [1], [5]])
+    layer = ScoreAverage(average)
+    got = numpy(layer(x, mask=mask))
+    for n, length in enumerate((3, 1, 5)):
+        np.testing.assert_allclose(got[n], numpy(layer(x[n : n + 1, :length]))[0], atol=1e-5)
+    x[~mask] = 1e6
+    np.testing.assert_allclose(numpy(layer(x, mask=mask)), got, atol=1e-5)
 
 
 def test_preprocessing_by_hand():

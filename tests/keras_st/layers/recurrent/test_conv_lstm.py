@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_st import layers as st
+from tests.reference.recognition import stacked_peephole_lstm
 from tests.reference.recurrent import conv_lstm_step, sigmoid
 
 KERAS = {1: keras.layers.ConvLSTM1D, 2: keras.layers.ConvLSTM2D, 3: keras.layers.ConvLSTM3D}
@@ -389,6 +390,45 @@ def test_fc_lstm_without_peepholes_is_keras_lstm(rng):
     ours.build(x.shape), theirs.build(x.shape)
     ours.set_weights(theirs.get_weights())
     np.testing.assert_allclose(numpy(ours(x)), numpy(theirs(x)), atol=1e-6)
+
+
+def test_c5_hand_values():
+    """Recognition C5: all weights and peepholes 1, biases 0, x = 1 from zeros; o looks at the new cell."""
+    layer = st.SpatialRNN(st.PeepholeLSTMCell(1, dtype="float64"), return_state=True)
+    layer.build((1, 1, 1))
+    layer.set_weights([np.ones(w.shape) if n != 2 else np.zeros(4) for n, w in enumerate(layer.get_weights())])
+    h, _, c = layer(np.ones((1, 1, 1)))
+    assert float(c[0, 0]) == pytest.approx(0.556770, abs=1e-6)
+    assert float(h[0, 0]) == pytest.approx(0.417551, abs=1e-6)
+
+
+def test_c5_stacked_with_peepholes_equals_the_witness(rng):
+    """Recognition C3, C5: levels on top of each other, from random states; count 4(DH + H^2 + H) + 3H."""
+    sizes, x = (3, 5, 4), rng.standard_normal((2, 6, 3))
+    levels, weights, states, value = [], [], [], x
+    for inputs, units in zip(sizes, sizes[1:]):
+        layer = st.SpatialRNN(st.PeepholeLSTMCell(units, dtype="float64"), return_sequences=True)
+        layer.build((2, 6, inputs))
+        randomise(layer, rng)
+        assert layer.count_params() == 4 * (inputs * units + units**2 + units) + 3 * units
+        weights.append(dict(zip(("kernel", "recurrent_kernel", "bias", "peephole"), layer.get_weights())))
+        states.append(rng.standard_normal((2, 2, units)))
+        levels.append(layer)
+    for layer, state in zip(levels, states):
+        value = layer(value, initial_state=list(state))
+    np.testing.assert_allclose(numpy(value), stacked_peephole_lstm(x, weights, states)[0], atol=ATOL)
+
+
+def test_c5_a_conv_lstm_with_peepholes_on_one_cell_is_it(rng):
+    x, states = rng.standard_normal((2, 4, 3)), rng.standard_normal((2, 2, 5))
+    maps = st.ConvLSTM2D(5, 3, padding="same", peephole="channel", return_sequences=True, dtype="float64")
+    vectors = st.SpatialRNN(st.PeepholeLSTMCell(5, dtype="float64"), return_sequences=True)
+    maps.build((2, 4, 1, 1, 3)), vectors.build(x.shape)
+    randomise(maps, rng)
+    kernel, recurrent_kernel, bias, peephole = maps.get_weights()
+    vectors.set_weights([kernel[1, 1], recurrent_kernel[1, 1], bias, peephole])
+    wide = maps(x[:, :, None, None], initial_state=[s[:, None, None] for s in states])
+    np.testing.assert_allclose(numpy(wide)[:, :, 0, 0], numpy(vectors(x, initial_state=list(states))), atol=ATOL)
 
 
 @pytest.mark.parametrize("kwargs, word", [({"strides": 2}, "strides=2"), ({"peephole": "full"}, "full")])
