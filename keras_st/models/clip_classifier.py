@@ -36,6 +36,7 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
         aggregator: layer or None. Features (a list where there are several) -> (B, C) or (B, T, C).
         head: layer. What the aggregator gives -> logits (B, classes) or (B, T, classes). None: dropout, a dense layer.
         dropout: float in [0, 1). Before that dense layer.
+        feature_dropout: float in [0, 1). On the features.
         average: how scores of steps become those of the clip, see `ScoreAverage`; None: they do not.
         step_loss: None, or train on the scores of every step: "mean" of the losses, or "linear", weighted by
             t / (T - 1) (Ng et al., CVPR 2015).
@@ -55,6 +56,7 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
         aggregator=None,
         head=None,
         dropout=0.0,
+        feature_dropout=0.0,
         average="probabilities",
         step_loss=None,
         streams=("video",),
@@ -66,8 +68,9 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
         super().__init__(**kwargs)
         if classes is not None:
             check_positive("classes", classes)
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"`dropout` must lie in [0, 1). Received: dropout={dropout}")
+        for name, rate in (("dropout", dropout), ("feature_dropout", feature_dropout)):
+            if not 0.0 <= rate < 1.0:
+                raise ValueError(f"`{name}` must lie in [0, 1). Received: {name}={rate}")
         if average is not None and average not in STEP_AVERAGES:
             raise ValueError(f"`average` must be None or one of {STEP_AVERAGES}. Received: average={average!r}")
         if step_loss not in STEP_LOSSES or (step_loss and average is None):
@@ -91,6 +94,8 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
                 raise ValueError(f"Several streams need a {name} for each. Received: streams={self.streams}")
         self.backbone, self.classes, self.preprocessing, self.aggregator = backbone, classes, preprocessing, aggregator
         self.head, self.dropout, self.average, self.step_loss = head, dropout, average, step_loss
+        self.feature_dropout = feature_dropout
+        self.feature_dropout_layer = layers.Dropout(feature_dropout, dtype=self.dtype_policy)
         self.attends, self.attention_penalty, self.clip_frames = attends, attention_penalty, clip_frames
         if classes is not None and head is None:
             self.dropout_layer = layers.Dropout(dropout, dtype=self.dtype_policy)
@@ -174,6 +179,8 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
                 raise ValueError(f"Clips have {self.clip_frames} frames. Received: shape={tuple(x.shape)}")
             x = x if preprocessing is None else preprocessing(x)
             features += tree.flatten(x if backbone is None else backbone(x, training=training))
+        if self.feature_dropout:
+            features = [self.feature_dropout_layer(x, training=training) for x in features]
         return features[0] if len(features) == 1 else features
 
     def taps(self, names):

@@ -56,6 +56,7 @@ def frame_parts(
     fine_tune: bool = True,
     preprocessing: Source = "centred",
     width: int = 16,
+    feature_dropout: float = 0.0,
 ):
     """Arguments of a `ClipClassifier` for what lies below recurrence or pooling. Stored features have nothing below.
 
@@ -69,6 +70,7 @@ def frame_parts(
         fine_tune: train the networks of frames; false: they stay as they are.
         preprocessing: what the weights of the network of `video` expect; flow is centred.
         width: channels of the network "small".
+        feature_dropout: rate on what is read of every frame.
     """
     if weights == "imagenet" and preprocessing != "keras_resnet":
         raise InputError(f'Weights of ImageNet need preprocessing="keras_resnet". Received: {preprocessing=}')
@@ -84,7 +86,8 @@ def frame_parts(
         pixels[stream] = FramePreprocessing("centred" if stream == "flow" else preprocessing)
     if len(task.streams) == 1 and networks:
         (networks,), (pixels,) = networks.values(), pixels.values()
-    return {"backbone": networks or None, "preprocessing": pixels or None, "streams": task.streams}
+    parts = {"backbone": networks or None, "preprocessing": pixels or None}
+    return {**parts, "streams": task.streams, "feature_dropout": feature_dropout}
 
 
 def clips_recipe(system, builder, dataset, model, small, default="moving_shapes", task=None, training=None):

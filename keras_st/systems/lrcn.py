@@ -1,7 +1,5 @@
 """LRCN: a network of frames, then an LSTM that says at every frame what happens (Donahue et al., CVPR 2015)."""
 
-from keras import Sequential, layers
-
 from keras_st.layers import PeepholeLSTMCell, SpatialRNN
 from keras_st.models import clip_classifier
 from keras_st.specs import ClassifyTask, Recipe
@@ -12,7 +10,6 @@ def build_lrcn(
     task: ClassifyTask,
     classes: int = 6,
     units: int = 256,
-    feature_dropout: float = 0.0,
     dropout: float = 0.5,
     **kwargs,
 ):
@@ -22,14 +19,12 @@ def build_lrcn(
         task: clips of a video.
         classes: number of classes of the data set.
         units: of the LSTM.
-        feature_dropout: rate on the vectors.
         dropout: rate before the classifier.
         **kwargs: see `frame_parts`.
     """
-    lstm = SpatialRNN(PeepholeLSTMCell(units, peephole=None), return_sequences=True)
     return clip_classifier(
         classes=classes,
-        aggregator=Sequential([layers.Dropout(feature_dropout), lstm]),
+        aggregator=SpatialRNN(PeepholeLSTMCell(units, peephole=None), return_sequences=True),
         dropout=dropout,
         step_loss="mean",
         **frame_parts(task, VECTORS, **kwargs),
