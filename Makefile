@@ -5,7 +5,7 @@ BACKENDS = .venv-backends/bin
 IO = .venv-io/bin
 PYTEST = -m pytest -n 2 --dist=worksteal  # long tests come last in their files
 
-.PHONY: help demo test test-backends test-io lint bench bench-e3d bench-p3d bench-pipeline bench-flow ablation
+.PHONY: help demo test test-backends test-io lint bench bench-e3d bench-p3d bench-recognition bench-pipeline bench-flow ablation
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /: /'
@@ -35,6 +35,10 @@ bench-e3d: .venv-backends/ready  ## E3D-LSTM: time and memory over lengths, RECA
 bench-p3d: .venv-backends/ready  ## P3D-63 beside C3D: clips per second, memory (BACKEND=tensorflow|jax|torch)
 	$(BACKENDS)/python -m benchmarks.p3d --backend=$(BACKEND) \
 		--out=runs/benchmarks/p3d_$(BACKEND)_$$(date -u +%Y%m%d-%H%M%S).json
+
+bench-recognition: .venv/ready  ## a training step of every recogniser of clips beside the others
+	$(BIN)/python -m benchmarks.recognition \
+		--out=runs/benchmarks/recognition_$$(date -u +%Y%m%d-%H%M%S).json
 
 VIDEOS ?= $(KERAS_ST_DATA)/ut_interaction/clips.csv
 bench-pipeline: .venv-backends/ready  ## preparing VIDEOS, reading clips from shards beside OpenCV in a DataLoader

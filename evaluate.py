@@ -278,7 +278,7 @@ def score_classes(model, out, views=(), split="test"):
         raise InputError(f"A split that is scored must hold videos. Received: split={split!r}, with none")
     labels, scores, names, views_right = (np.concatenate(part) for part in zip(*parts))
     result = {
-        **heading(recipe, split, len(labels)),
+        **heading(model, recipe, split, len(labels)),
         "views": {
             "clips": task.test_clips,
             "crops": task.test_crops,
@@ -304,10 +304,11 @@ def score_classes(model, out, views=(), split="test"):
     return write_classes(out, result, frames, history, labels, scores, names, model.classes, shown)
 
 
-def heading(recipe, split, videos):
+def heading(model, recipe, split, videos):
     """What every evaluation of a classifier says first."""
     streams = "" if recipe.task.streams == ("video",) else f" ({', '.join(recipe.task.streams)})"
-    return {"system": recipe.system + streams, "data": recipe.data, "split": split, "videos": videos}
+    told = {"system": recipe.system + streams, "data": recipe.data, "split": split, "videos": videos}
+    return told if model.model is None else {**told, "parameters": model.model.count_params()}
 
 
 def true_boxes(recipe, split):
@@ -342,7 +343,7 @@ def score_frame_labels(model, out, recipe, split):
         parts.append((inputs["id"].numpy()[0].decode(), targets["logits"].numpy()[0], classify.sigmoid(logits)))
     names, labels, scores = zip(*parts)
     result = {
-        **heading(recipe, split, len(names)),
+        **heading(model, recipe, split, len(names)),
         "frame_labels": frame_report.summarise_frame_labels(labels, scores, model.classes),
         "seed": recipe.training.seed,
         **cli.provenance(model.path),

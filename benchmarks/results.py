@@ -11,7 +11,9 @@ import json
 import pathlib
 
 COLUMNS = "result, data, test sequences, MSE per pixel [95 %], below best trivial, below last frame at lead 1, SSIM"
-CLASSES = "result, data, test videos, accuracy [95 %], mean class accuracy, chance, most frequent class"
+CLASSES = "result, system, data, test videos, parameters, accuracy [95 %], mean class accuracy, chance"
+KINDS = ("forecasts", "classification", "frame_labels")  # a forecaster may classify too
+LABELS = "result, data, frames, parameters, mean average precision [95 %], of a constant score"
 
 
 def data_name(result):
@@ -43,14 +45,23 @@ def class_row(path, result):
     low, high = entry["interval_95"]
     cells = [
         f"[{path.stem}]({path.name})",
+        result["system"],
         data_name(result),
         result["videos"],
+        f"{result['parameters']:,}" if "parameters" in result else "",
         f"{entry['accuracy']:.3f} [{low:.3f}, {high:.3f}]",
         f"{entry['mean_class_accuracy']:.3f}",
         f"{entry['chance']:.3f}",
-        f"{entry['most_frequent_class']:.3f}",
     ]
     return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def label_row(path, result):
+    """Of a model that labels frames."""
+    entry = result["frame_labels"]
+    interval = "" if entry["interval_95"] is None else " [{:.3f}, {:.3f}]".format(*entry["interval_95"])
+    cells = [f"[{path.stem}]({path.name})", data_name(result), entry["frames"], f"{result.get('parameters', 0):,}"]
+    return "| " + " | ".join(map(str, [*cells, f"{entry['map']:.3f}{interval}", f"{entry['chance']:.3f}"])) + " |"
 
 
 def curves(results):
@@ -90,12 +101,16 @@ def main():
             parser.error(f"--curves is there already, nothing is overwritten. Received: {options.curves}")
         curves({path.stem: result for path, result in results.items()}).savefig(options.curves)
         return
-    forecasts = {path: result for path, result in results.items() if "forecasts" in result}
-    for rows, make_row, columns in ((forecasts, row, COLUMNS), (results.keys() - forecasts.keys(), class_row, CLASSES)):
+    for key, make_row, columns in (
+        ("forecasts", row, COLUMNS),
+        ("classification", class_row, CLASSES),
+        ("frame_labels", label_row, LABELS),
+    ):
+        kind = {path: next(k for k in KINDS if k in result) for path, result in results.items()}
+        rows = [make_row(path, result) for path, result in results.items() if kind[path] == key]
         if rows:
-            print("| " + columns.replace(", ", " | ") + " |\n" + "|---" * 7 + "|")
-            for path in (path for path in results if path in rows):
-                print(make_row(path, results[path]))
+            names = columns.split(", ")
+            print("\n".join(["| " + " | ".join(names) + " |", "|---" * len(names) + "|", *rows]))
 
 
 if __name__ == "__main__":
