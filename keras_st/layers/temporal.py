@@ -69,7 +69,8 @@ class WindowMax(ConfigFromArguments, layers.Layer):
             least = ops.min(ops.where(mask, inputs, inputs[:, :1]), axis=1, keepdims=True)
             inputs = ops.where(mask, inputs, least)
         x = last_repeated(inputs, self.window)  # which changes no maximum
-        x = ops.reshape(x, (batch, ops.shape(x)[1], math.prod(inputs.shape[2:])))
+        size = -1 if None in inputs.shape[2:] else math.prod(inputs.shape[2:])
+        x = ops.reshape(x, (batch, ops.shape(x)[1], size))
         x = ops.max_pool(x, self.window, self.stride, "valid", "channels_last")
         return ops.reshape(x, (batch, ops.shape(x)[1], *step))
 
