@@ -40,6 +40,8 @@ def frame_network(name, input_shape, taps, weights=None, width=16, trainable=Tru
     dense = any(tap.startswith(("fc", "prob")) for tap in taps)
     if dense and None in input_shape:
         raise ValueError(f"Taps {taps} need frames of one size. Received: input_shape={tuple(input_shape)}")
+    if name == "caffenet" and any(n is not None and n < 65 for n in input_shape[:2]):
+        raise ValueError(f"caffenet needs frames of 65 pixels and more. Received: input_shape={tuple(input_shape)}")
     if name == "small":
         network = _small(input_shape, width, dense)
     elif name == "caffenet":
@@ -73,11 +75,13 @@ def _small(shape, width, dense):
 class LocalResponseNorm(ConfigFromArguments, layers.Layer):
     """Normalisation over neighbouring channels:  x_c / (1 + alpha / size sum_{|k - c| <= size / 2} x_k^2)^beta.
 
-    Args: size, alpha, beta: Caffe's local_size, alpha and beta.
+    Args: size, alpha, beta: Caffe's local_size (odd), alpha and beta.
     """
 
     def __init__(self, size=5, alpha=1e-4, beta=0.75, **kwargs):
         super().__init__(**kwargs)
+        if type(size) is not int or size < 1 or size % 2 == 0:
+            raise ValueError(f"`size` must be a positive odd int. Received: size={size!r}")
         self.size, self.alpha, self.beta = size, alpha, beta
 
     def call(self, inputs):
