@@ -5,7 +5,7 @@ BACKENDS = .venv-backends/bin
 IO = .venv-io/bin
 PYTEST = -m pytest -n 2 --dist=worksteal  # long tests come last in their files
 
-.PHONY: help demo test test-backends test-io lint bench bench-e3d bench-p3d bench-recognition bench-pipeline bench-flow ablation
+.PHONY: help demo test test-learning test-backends test-io lint bench bench-e3d bench-p3d bench-recognition bench-pipeline bench-flow ablation
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /: /'
@@ -15,6 +15,9 @@ demo: .venv/ready  ## train the default forecaster for about three minutes, eval
 
 test: .venv/ready  ## every test, TensorFlow backend
 	$(BIN)/python $(PYTEST)
+
+test-learning: .venv/ready  ## systems are trained and must learn what they can (a few minutes)
+	$(BIN)/python $(PYTEST) tests/learning
 
 test-backends: .venv-backends/ready  ## layers and models on the JAX and PyTorch backends
 	KERAS_BACKEND=jax JAX_ENABLE_X64=1 $(BACKENDS)/python $(PYTEST) tests/conformance tests/keras_st/layers tests/keras_st/models tests/keras_st/ops

@@ -30,7 +30,14 @@ PROTOCOLS = {
     "thermal_frames": (10, {"clip_frames": 64, "labels": "frames"}, {"epochs": 20, "batch_size": 8}),
     "frame_features": (14, {"clip_frames": 25, "streams": ("features",)}, {"epochs": 10, "batch_size": 32}),
 }
-GENERATED = ("moving_shapes", "left_right", "moving_objects", "acting_objects", "overlapping_actions")
+# generated data sets -> clips of an epoch of training
+GENERATED = {
+    "moving_shapes": 600,
+    "left_right": 600,
+    "moving_objects": 600,
+    "acting_objects": 2000,
+    "overlapping_actions": 600,
+}
 
 # network -> layers that systems read where they are not told: a vector a frame, a map a frame, maps of several levels
 TAPS = {
@@ -90,17 +97,16 @@ def frame_parts(
     return {**parts, "streams": task.streams, "feature_dropout": feature_dropout}
 
 
-def clips_recipe(system, builder, dataset, model, small, default="moving_shapes", task=None, training=None):
+def clips_recipe(system, builder, dataset, model, small, task=None):
     """The recipe of a classifier of clips on a data set, by its protocol.
 
-    model: options of the builder; small: those of its test size; task, training: what the system itself replaces.
+    model: options of the builder; small: those of its test size; task: what the system itself replaces.
     """
-    dataset = dataset or default
     classes, own_task, own_training = PROTOCOLS.get(dataset, PROTOCOLS["records"])
-    sizes = {"num_sequences": 600, "num_test_sequences": 300}
-    options = {"epochs": 8, "batch_size": 16, "learning_rate": 2e-3, **own_training, **(training or {})}
     generated = dataset in GENERATED
-    frames = {} if dataset in ("frame_features",) else {"clip_frames": 16, "resize": None, "crop": None}
+    sizes = {"num_sequences": GENERATED.get(dataset), "num_test_sequences": 300}
+    options = {"epochs": 8, "batch_size": 16, "learning_rate": 2e-3, **own_training}
+    frames = {} if dataset == "frame_features" else {"clip_frames": 16, "resize": None, "crop": None}
     return Recipe(
         system=system,
         builder=builder,

@@ -63,4 +63,4 @@ def multi_lstm(dataset: str = "overlapping_actions") -> Recipe:
     """
     model = {"units": 64, "window": 8}
     small = {"units": 8, "window": 3, "width": 4}
-    return clips_recipe("multi_lstm", build_multi_lstm, dataset, model, small, default="overlapping_actions")
+    return clips_recipe("multi_lstm", build_multi_lstm, dataset, model, small)

@@ -237,12 +237,12 @@ def conv_alstm(dataset: str = "moving_shapes") -> Recipe:
     return _recipe("conv_alstm", build_conv_alstm, dataset, {"filters": 16})
 
 
-def motion_alstm(dataset: str = "moving_objects") -> Recipe:
+def motion_alstm(dataset: str = "acting_objects") -> Recipe:
     """ALSTM with motion-based attention (Li et al., CVIU 2018). `python train.py motion_alstm`; see video_lstm."""
     return _recipe("motion_alstm", build_motion_alstm, dataset, {"units": 64}, ("video", "flow"))
 
 
-def video_lstm(dataset: str = "moving_objects") -> Recipe:
+def video_lstm(dataset: str = "acting_objects") -> Recipe:
     """VideoLSTM (Li et al., CVIU 2018): ConvLSTM, motion-based attention. `python train.py video_lstm`; docs/results.
 
     The paper's: `--model.backbone=vgg16 --model.filters=512 --model.hidden=1024 --task.clip_frames=30
