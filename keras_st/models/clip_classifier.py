@@ -22,7 +22,8 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
     then every frame has labels of its own.
 
     Inputs (dict): what `streams` names: `video` and `flow` float (B, T, H, W, C), values 0..1; stored features float
-    (B, T, ...). Beside them `length` int (B,), where clips are padded: steps from there on change no score.
+    (B, T, ...). Beside them `length` int (B,), where clips are padded: steps from there on change no score (of
+    backbones that see one frame at a time), and their attention is 0.
 
     Returns (dict), float32: `logits` (B, classes), of `average=None` (B, T, classes); with a `step_loss` `step_logits`
     (B, T, classes); with `attends` the `attention` of the aggregator.
@@ -41,7 +42,7 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
         step_loss: None, or train on the scores of every step: "mean" of the losses, or "linear", weighted by
             t / (T - 1) (Ng et al., CVPR 2015).
         streams: names of the inputs.
-        attends: bool. The aggregator returns `(features, attention)`.
+        attends: bool. The aggregator returns `(features, attention)`, both (B, T, ...).
         attention_penalty: float. Weight in the loss of `keras_st.ops.attention.attention_penalty`.
         clip_frames: int or None. Steps that a clip must have; None: any number.
 
@@ -146,7 +147,11 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
             x = _called(self.aggregator, x, mask, training)
         if self.attends:
             x, attention = x
-            outputs["attention"] = ops.cast(attention, "float32")
+            attention = ops.cast(attention, "float32")
+            if mask is not None:
+                shape = (*ops.shape(mask), *(1,) * (len(attention.shape) - 2))
+                attention = ops.where(ops.reshape(mask, shape), attention, 0.0)
+            outputs["attention"] = attention
             if self.attention_penalty and training:
                 self.add_loss(self.attention_penalty * ops.mean(attention_penalty(outputs["attention"])))
         if self.head is not None:
