@@ -1,6 +1,6 @@
 """The one list of cells, layers and models that every conformance test runs over, at toy size.
 
-`make()` builds a fresh object; `shape` is the shape of its input (a dict for models), batch 2.
+`make()` builds a fresh object; `shape` is the shape of its input (a dict for models, a list for several), batch 2.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import numpy as np
 from keras_st import layers
 from keras_st.flow import TVL1Flow
 from keras_st.models import clip_classifier, encoder_forecaster, forecast_classifier
+from keras_st.models.backbones import LocalResponseNorm
 
 B, T, H, W, C = 2, 4, 6, 8, 2
 
@@ -22,14 +23,19 @@ class Case:
     shape: object
     params: int  # closed form, written out
     states: bool = True  # is run with return_state, and every state must change over two steps
+    causal: bool = True  # no output of a step depends on a later step
+    known: tuple = ()  # "time", "space": sizes that must be known when it is built
 
-    def inputs(self, seed=0, batch=None):
+    def inputs(self, seed=0):
         rng = np.random.default_rng(seed)
+        return over(self.shape, lambda shape: rng.random(shape).astype("float32"))
 
-        def draw(shape):
-            return rng.random((batch or shape[0], *shape[1:])).astype("float32")
 
-        return {k: draw(s) for k, s in self.shape.items()} if isinstance(self.shape, dict) else draw(self.shape)
+def over(shape, f):
+    """`f` of the shape, or of every shape of a list or dict."""
+    if isinstance(shape, dict):
+        return {name: f(s) for name, s in shape.items()}
+    return [f(s) for s in shape] if isinstance(shape, list) else f(shape)
 
 
 def rnn(cell, **kwargs):
@@ -104,12 +110,50 @@ def p3d_count(cin, f=3):
     return cin * f + 9 * f * f + 3 * f * f + 4 * f * f + 4 * f * cin + 4 * (3 * f + 2 * 4 * f)
 
 
+def bahdanau(query, key, units):
+    return units * (query + key) + units + units + 1
+
+
+def attending(cell, *args, init_state="zeros", **kwargs):
+    return rnn(cell(*args, init_state=init_state, **kwargs))
+
+
+def frames(*more):
+    conv = keras.layers.Conv2D(3, 3, padding="same", activation="relu")
+    return layers.FrameWise(keras.Sequential([conv, *more]))
+
+
+def vectors():
+    return frames(keras.layers.GlobalAveragePooling2D())
+
+
+def levels():
+    x = keras.Input((None, None, C))
+    maps = keras.layers.Conv2D(3, 3, padding="same", activation="relu")(x)
+    return layers.FrameWise(keras.Model(x, [maps, keras.layers.GlobalAveragePooling2D()(maps)]))
+
+
+def dense(units=4):
+    return keras.layers.Dense(units, "relu", bias_initializer="ones")
+
+
+def pooling(*parts, **kwargs):
+    return clip_classifier(frames(), 5, aggregator=keras.Sequential(parts), **kwargs)
+
+
+def step_head():
+    parts = [keras.layers.Flatten(), keras.layers.Dense(4, "tanh"), keras.layers.Dense(5)]
+    return layers.FrameWise(keras.Sequential(parts))
+
+
 def classifier():
     backbone = keras.Sequential([p3d("C"), keras.layers.GlobalAveragePooling3D()])
     return clip_classifier(backbone, 5, preprocessing=layers.FramePreprocessing())
 
 
 CLIP = (B, T, H, W, C)
+FLOW = (B, T, H, W, 1)
+CONV = 9 * C * 3 + 3
 ENCODER = lstm(9, 8, 3) + lstm(9, 3, 4)
 HEAD = 7 * 8 + 8
 CASES = [
@@ -118,7 +162,13 @@ CASES = [
     Case("ConvLSTM3D", lambda: rnn(conv_lstm(rank=3)), (B, T, 4, H, W, C), lstm(27, C, 3)),
     Case("ConvLSTM2D-layer", lambda: layers.ConvLSTM2D(3, 3, return_sequences=True), CLIP, lstm(9, C, 3)),
     Case("ConvLSTM2D-channel", lambda: rnn(conv_lstm(peephole="channel")), CLIP, lstm(9, C, 3) + 9),
-    Case("ConvLSTM2D-full", lambda: rnn(conv_lstm(peephole="full")), CLIP, lstm(9, C, 3) + 9 * H * W),
+    Case(
+        "ConvLSTM2D-full",
+        lambda: rnn(conv_lstm(peephole="full")),
+        CLIP,
+        lstm(9, C, 3) + 9 * H * W,
+        known=("space",),
+    ),
     Case(
         "ConvLSTM2D-kernels",
         lambda: rnn(conv_lstm(k=5, recurrent_kernel_size=3, recurrent_dilation_rate=2)),
@@ -338,6 +388,209 @@ CASES = [
         classifier,
         {"video": CLIP},
         p3d_count(C) + 12 * 5 + 5,
+        states=False,
+    ),
+    # Recognition
+    Case(
+        "ALSTM",
+        lambda: attending(layers.ALSTMCell, 3, num_layers=2, attention_units=5),
+        CLIP,
+        bahdanau(3, C, 5) + lstm(1, C, 3) + lstm(1, 3, 3),
+    ),
+    Case(
+        "ALSTM-location",
+        lambda: attending(layers.ALSTMCell, 3, 1, "location", init_state="mean"),
+        CLIP,
+        3 * H * W + lstm(1, C, 3) + 6 * C + 6,
+        causal=False,
+        known=("space",),
+    ),
+    Case("ConvALSTM", lambda: attending(layers.ConvALSTMCell, 3, 3), CLIP, bahdanau(3, C, 3) + lstm(9, C, 3)),
+    Case(
+        "ConvALSTM-sigmoid",
+        lambda: attending(layers.ConvALSTMCell, 3, 3, "sigmoid", init_state="mean"),
+        CLIP,
+        bahdanau(3, C, 3) + lstm(9, C, 3) + 9 * C * 6 + 6,
+        causal=False,
+    ),
+    Case(
+        "MotionConvALSTM",
+        lambda: attending(layers.MotionConvALSTMCell, 3, 3, 1, attention_units=5),
+        [CLIP, FLOW],
+        bahdanau(3, C, 5) + lstm(9, C, 3) + lstm(1, 1, 3) + 3 * 12,
+    ),
+    Case(
+        "MotionConvALSTM-attention",
+        lambda: attending(layers.MotionConvALSTMCell, 3, 3, feed_top="attention", attention_units=5, init_state="mean"),
+        [CLIP, FLOW],
+        bahdanau(3, C, 5) + 3 * 5 + lstm(9, C, 3) + lstm(9, 1, 3) + 9 * C * 6 + 6 + 6 + 6,
+        causal=False,
+    ),
+    Case(
+        "MotionALSTM",
+        lambda: attending(layers.MotionALSTMCell, 3, attention_units=5, init_state="mean"),
+        [CLIP, (B, T, 4)],
+        bahdanau(3, C, 5) + lstm(1, C, 3) + lstm(1, 4, 3) + 3 * 12 + 6 * C + 6 + 6 * 4 + 6,
+        causal=False,
+    ),
+    Case(
+        "MultiLSTM", lambda: rnn(layers.MultiLSTMCell(3, 3, attention_units=5)), (B, T, C), lstm(1, C, 3) + 5 * (C + 4)
+    ),
+    Case("MultiLSTM-uniform", lambda: rnn(layers.MultiLSTMCell(3, 3, attention=False)), (B, T, C), lstm(1, C, 3)),
+    Case("OverlapAverage", lambda: layers.OverlapAverage(3, "probabilities"), (B, T, 6), 0, states=False),
+    Case(
+        "GRURCN",
+        lambda: layers.GRURCN((3, 4)),
+        [CLIP, (B, T, 5)],
+        3 * 9 * 3 * (C + 3) + 3 * 4 * (5 + 4),
+        states=False,
+    ),
+    Case(
+        "GRURCN-stacked-both-ways",
+        lambda: layers.GRURCN((3, 4), stacked=True, bidirectional=True),
+        [CLIP, (B, T, 3, 4, C)],
+        2 * (3 * 9 * 3 * (C + 3) + 3 * 9 * 4 * (C + 4) + 2 * 9 * 3 * 4),
+        states=False,
+        known=("space",),
+    ),
+    Case("LevelScores", lambda: layers.LevelScores(5), [(B, 3), (B, 4)], 3 * 5 + 5 + 4 * 5 + 5, states=False),
+    Case("TemporalPool", lambda: layers.TemporalPool("mean"), CLIP, 0, states=False),
+    Case("WindowMax", lambda: layers.WindowMax(3, 2), CLIP, 0, states=False),
+    Case("LastPadded", lambda: layers.LastPadded(6), CLIP, 0, states=False),
+    Case("AsMaps", lambda: layers.AsMaps(), (B, T, C), 0, states=False),
+    Case("LocalResponseNorm", lambda: LocalResponseNorm(3, 0.5), CLIP, 0, states=False),
+    Case("ScoreAverage-linear", lambda: layers.ScoreAverage("linear"), (B, T, 3), 0, states=False),
+    Case(
+        "classifier-lrcn",
+        lambda: clip_classifier(
+            vectors(),
+            5,
+            aggregator=keras.Sequential([keras.layers.Dropout(0.5), rnn(layers.PeepholeLSTMCell(3, peephole=None))]),
+            step_loss="mean",
+        ),
+        {"video": CLIP},
+        CONV + lstm(1, 3, 3) + 3 * 5 + 5,
+        states=False,
+    ),
+    Case(
+        "classifier-snippets",
+        lambda: clip_classifier(
+            vectors(),
+            5,
+            aggregator=keras.Sequential([rnn(layers.PeepholeLSTMCell(3)), rnn(layers.PeepholeLSTMCell(4))]),
+            average="linear",
+            step_loss="linear",
+        ),
+        {"video": CLIP},
+        CONV + lstm(1, 3, 3) + 9 + lstm(1, 3, 4) + 12 + 4 * 5 + 5,
+        states=False,
+    ),
+    Case(
+        "classifier-conv-pooling",
+        lambda: pooling(layers.TemporalPool(), keras.layers.Flatten(), dense()),
+        {"video": CLIP},
+        CONV + 3 * H * W * 4 + 4 + 4 * 5 + 5,
+        states=False,
+        known=("space",),
+    ),
+    Case(
+        "classifier-late-pooling",
+        lambda: pooling(layers.FrameWise(keras.layers.Flatten()), dense(), layers.TemporalPool()),
+        {"video": CLIP},
+        CONV + 3 * H * W * 4 + 4 + 4 * 5 + 5,
+        states=False,
+        known=("space",),
+    ),
+    Case(
+        "classifier-slow-pooling",
+        lambda: pooling(
+            layers.FrameWise(keras.layers.Flatten()), layers.WindowMax(3, 1), dense(), layers.TemporalPool(), dense()
+        ),
+        {"video": CLIP},
+        CONV + 3 * H * W * 4 + 4 + 4 * 4 + 4 + 4 * 5 + 5,
+        states=False,
+        known=("space",),
+    ),
+    Case(
+        "classifier-local-pooling",
+        lambda: pooling(
+            layers.FrameWise(keras.layers.Flatten()),
+            layers.WindowMax(3, 1),
+            dense(),
+            keras.layers.Flatten(),
+            clip_frames=T,
+        ),
+        {"video": CLIP},
+        CONV + 3 * H * W * 4 + 4 + 2 * 4 * 5 + 5,
+        states=False,
+        known=("time", "space"),
+    ),
+    Case(
+        "classifier-time-domain",
+        lambda: pooling(
+            layers.AsMaps(),
+            layers.LastPadded(3),
+            keras.layers.ZeroPadding3D(((0, 0), (1, 1), (1, 1))),
+            keras.layers.Conv3D(2, 3, (2, 1, 1), activation="relu"),
+            layers.TemporalPool(),
+            keras.layers.Flatten(),
+            dense(),
+        ),
+        {"video": CLIP},
+        CONV + 27 * 3 * 2 + 2 + 2 * H * W * 4 + 4 + 4 * 5 + 5,
+        states=False,
+        known=("space",),
+    ),
+    Case(
+        "classifier-alstm",
+        lambda: clip_classifier(
+            frames(),
+            5,
+            aggregator=attending(layers.ALSTMCell, 3, 1, init_state="mean"),
+            head=step_head(),
+            step_loss="mean",
+            attends=True,
+            attention_penalty=0.1,
+        ),
+        {"video": CLIP},
+        CONV + bahdanau(3, 3, 3) + lstm(1, 3, 3) + 6 * 3 + 6 + 3 * 4 + 4 + 4 * 5 + 5,
+        states=False,
+    ),
+    Case(
+        "classifier-video-lstm",
+        lambda: clip_classifier(
+            {"video": frames(), "flow": frames()},
+            5,
+            preprocessing={"video": layers.FramePreprocessing(), "flow": layers.FramePreprocessing()},
+            aggregator=attending(layers.MotionConvALSTMCell, 3, 3, 1),
+            head=step_head(),
+            streams=("video", "flow"),
+            attends=True,
+        ),
+        {"video": CLIP, "flow": FLOW},
+        CONV + 30 + bahdanau(3, 3, 3) + lstm(9, 3, 3) + lstm(1, 3, 3) + 36 + 3 * H * W * 4 + 4 + 4 * 5 + 5,
+        states=False,
+        known=("space",),
+    ),
+    Case(
+        "classifier-gru-rcn",
+        lambda: clip_classifier(levels(), 5, aggregator=layers.GRURCN((3, 4)), head=layers.LevelScores(5)),
+        {"video": CLIP},
+        CONV + 3 * 9 * 3 * (3 + 3) + 3 * 4 * (3 + 4) + 3 * 5 + 5 + 4 * 5 + 5,
+        states=False,
+    ),
+    Case(
+        "classifier-multi-lstm",
+        lambda: clip_classifier(
+            vectors(),
+            5,
+            aggregator=rnn(layers.MultiLSTMCell(3, 2)),
+            head=keras.Sequential([keras.layers.Dense(2 * 5), layers.OverlapAverage(2)]),
+            average=None,
+            attends=True,
+        ),
+        {"video": CLIP},
+        CONV + lstm(1, 3, 3) + 3 * (3 + 3 + 1) + 3 * 10 + 10,
         states=False,
     ),
 ]

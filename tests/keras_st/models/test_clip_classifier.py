@@ -7,10 +7,12 @@ from keras import ops
 
 from keras_st.layers import FramePreprocessing, FrameWise
 from keras_st.models import C3D, FrameResNet, P3DResNet, clip_classifier
+from tests.conformance.cases import CASES
+from tests.reference import recognition as witness
 
 
 def numpy(x):
-    return ops.convert_to_numpy(x)
+    return keras.tree.map_structure(ops.convert_to_numpy, x)
 
 
 def clip(rng, *shape):
@@ -124,6 +126,127 @@ def test_clips_of_other_channels_are_refused(rng, channels):
 def test_unknown_options_are_refused(options, word):
     with pytest.raises(ValueError, match=f"Received: .*{word}"):
         clip_classifier(small(), **options)
+
+
+# Padding, steps, streams, attention
+
+KINDS = {case.name.removeprefix("classifier-"): case for case in CASES if case.name.startswith("classifier-")}
+FRAMES, LENGTHS = 5, (3, 5)
+
+
+def of_kind(kind, rng):
+    """A classifier of that kind for clips of any length, and two of 5 frames."""
+    keras.utils.set_random_seed(1)
+    model, shapes = KINDS[kind].make(), KINDS[kind].shape
+    model.build({name: (None, None, *shape[2:]) for name, shape in shapes.items()})
+    model.set_weights([rng.normal(0, 0.5, w.shape) for w in model.get_weights()])
+    return model, {name: clip(rng, 2, FRAMES, *shape[2:]) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"local-pooling", "time-domain"}))
+def test_padding_changes_no_score(rng, kind):
+    model, x = of_kind(kind, rng)
+    for sequence in x.values():
+        sequence[0, LENGTHS[0] :] = 9.0
+    padded = numpy(model({**x, "length": np.array(LENGTHS)}))
+    for n, length in enumerate(LENGTHS):
+        alone = numpy(model({name: sequence[n : n + 1, :length] for name, sequence in x.items()}))
+        assert alone.keys() == padded.keys() == set(model.returned)
+        for name, want in alone.items():
+            steps = length if want.ndim > 2 else None  # of outputs of steps, those of the clip
+            np.testing.assert_allclose(padded[name][n, :steps], want[0], atol=1e-5)
+    if "attention" in padded:
+        np.testing.assert_array_equal(padded["attention"][0, LENGTHS[0] :], 0)
+    assert np.abs(numpy(model(x)["logits"]) - padded["logits"]).max() > 1e-4  # it would, were it not told
+
+
+def test_padding_of_a_network_of_one_length(rng):
+    """Local pooling keeps its windows; those beyond the clip do not see the padding."""
+    keras.utils.set_random_seed(1)
+    model, x = KINDS["local-pooling"].make(), KINDS["local-pooling"].inputs()
+    model(x)
+    length, other = np.array([2, 3]), {"video": x["video"].copy()}
+    for n, steps in enumerate(length):
+        other["video"][n, steps:] = 9.0
+    got, want = (numpy(model({**clips, "length": length})["logits"]) for clips in (x, other))
+    np.testing.assert_allclose(got, want, atol=1e-6)
+    assert np.abs(numpy(model(x)["logits"]) - numpy(model(other)["logits"])).max() > 1e-3
+
+
+def test_what_cannot_leave_out_steps_refuses_a_length(rng):
+    model, x = of_kind("time-domain", rng)
+    with pytest.raises(ValueError, match="takes clips that are not padded"):
+        model({**x, "length": np.array(LENGTHS)})
+
+
+def test_scores_of_steps(rng):
+    model, x = of_kind("lrcn", rng)
+    outputs = numpy(model(x))
+    p = witness.softmax(outputs["step_logits"])
+    assert p.shape == (2, FRAMES, 5)
+    np.testing.assert_allclose(np.exp(outputs["logits"]), p.mean(1), atol=1e-5)
+    model, x = of_kind("snippets", rng)
+    outputs = numpy(model(x))
+    want = witness.aggregate(witness.softmax(outputs["step_logits"]), "linear")
+    np.testing.assert_allclose(np.exp(outputs["logits"]), want, atol=1e-5)
+    model, x = of_kind("multi-lstm", rng)
+    assert numpy(model(x)["logits"]).shape == (2, FRAMES, 5)
+    with pytest.raises(ValueError, match=r"needs scores of steps.*Received: \(2, 5\)"):
+        clip_classifier(small(), 5, step_loss="mean")({"video": clip(rng, 2, 4, 32, 32, 3)})
+
+
+def test_e_the_penalty_counts_real_steps(rng):
+    """Weight x mean over clips of the sum over cells of (1 - sum over real steps)^2, in training only."""
+    model, x = of_kind("alstm", rng)
+    attention = numpy(model(x)["attention"])
+    assert not model.losses
+    model(x, training=True)
+    want = witness.attention_penalty(attention).mean()
+    np.testing.assert_allclose(float(model.losses[0]), model.attention_penalty * want, rtol=1e-4)
+    model({**x, "length": np.array(LENGTHS)}, training=True)
+    short = [witness.attention_penalty(attention[n : n + 1, :length])[0] for n, length in enumerate(LENGTHS)]
+    np.testing.assert_allclose(float(model.losses[0]), model.attention_penalty * np.mean(short), rtol=1e-4)
+    assert abs(np.mean(short) - want) > 1e-3
+
+
+def test_every_stream_has_its_network_and_preprocessing(rng):
+    model, x = of_kind("video-lstm", rng)
+    appearance, motion = model.features(x)
+    for name, got in (("video", appearance), ("flow", motion)):
+        network = model.backbone[name]
+        np.testing.assert_allclose(numpy(got), numpy(network(2 * x[name] - 1)), atol=1e-5)  # centred
+    assert model.input_shapes["flow"][-1] == 1 and set(model.input_shapes) == {"video", "flow"}
+    assert numpy(model(x)["attention"]).shape == (2, FRAMES, 6, 8, 1)
+    with pytest.raises(ValueError, match="of one stream"):
+        model.taps(["prob"])
+    with pytest.raises(ValueError, match="`flow` has 1 channels. Received"):
+        model({**x, "flow": x["video"]})
+
+
+def test_clips_of_another_number_of_frames_are_refused(rng):
+    model = KINDS["local-pooling"].make()
+    model(KINDS["local-pooling"].inputs())
+    with pytest.raises(ValueError, match="Clips have 4 frames. Received"):
+        model({"video": clip(rng, 1, 5, 6, 8, 2)})
+
+
+@pytest.mark.parametrize(
+    "options, word",
+    [
+        ({"step_loss": "last"}, "step_loss='last'"),
+        ({"step_loss": "mean", "average": None}, "average=None"),
+        ({"attention_penalty": 0.5}, "0.5"),
+        ({"attention_penalty": -0.5, "attends": True}, "-0.5"),
+        ({"head": keras.layers.Dense(3), "dropout": 0.5}, "dropout=0.5"),
+        ({"streams": ("video", "flow")}, "streams="),
+        ({"backbone": {"audio": None}}, "audio"),
+        ({"preprocessing": {"audio": None}}, "audio"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options, word):
+    with pytest.raises(ValueError, match="Received") as error:
+        clip_classifier(**{"backbone": keras.layers.Flatten(), "classes": 3, **options})
+    assert word in str(error.value) and "\n" not in str(error.value)
 
 
 # C3D (recognition A11)
