@@ -29,22 +29,18 @@ def randomise_norms(layer, rng):
             part.set_weights([1 + gamma, beta, mean, rng.uniform(0.5, 2.0, part.gamma.shape)])
 
 
-@pytest.fixture
-def counted(monkeypatch):
-    """`counted(layer, shape)`: how many trained weights a layer has, and how many in all, none of them allocated."""
+def counts(monkeypatch, layer, shape):
+    """How many trained weights a layer has, and how many in all, built for `shape` without allocating any."""
     seen = []
 
     def add_weight(self, shape=None, initializer=None, dtype=None, trainable=True, **kwargs):
         seen.append((int(np.prod(shape)), trainable))
         return keras.KerasTensor(shape, dtype or self.variable_dtype)
 
-    def count(layer, shape):
-        seen.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.layers.Layer, "add_weight", add_weight)
         layer.build(shape)
-        return sum(n for n, trained in seen if trained), sum(n for n, _ in seen)
-
-    monkeypatch.setattr(keras.layers.Layer, "add_weight", add_weight)
-    return count
+    return sum(n for n, trained in seen if trained), sum(n for n, _ in seen)
 
 
 def mixture(rng, experts=2, **kwargs):
@@ -102,8 +98,8 @@ def test_mixture_log_odds_of_sure_classes_stay_finite(rng):
 
 
 @pytest.mark.parametrize("classes, count", [(3862, 19_781_164), (4716, 24_155_352)])
-def test_g2_mixture_counts(counted, classes, count):
-    assert counted(MixtureOfExperts(classes), (None, 1024)) == (count, count)
+def test_g2_mixture_counts(monkeypatch, classes, count):
+    assert counts(monkeypatch, MixtureOfExperts(classes), (None, 1024)) == (count, count)
 
 
 def test_mixture_kernels_differ_and_are_penalised():
@@ -143,8 +139,8 @@ def test_g7_4_gates_of_zero_halve(rng, log_odds):
         close(layer(x), x / 2)
 
 
-def test_gating_counts(counted):
-    assert counted(ContextGating(), (None, 1024)) == (1024**2 + 2 * 1024, 1024**2 + 4 * 1024)
+def test_gating_counts(monkeypatch):
+    assert counts(monkeypatch, ContextGating(), (None, 1024)) == (1024**2 + 2 * 1024, 1024**2 + 4 * 1024)
 
 
 def test_gating_trains_on_the_statistics_of_real_frames(rng):
