@@ -113,7 +113,8 @@ def test_every_weight_gets_a_gradient(case):
 
     for weight, gradient in zip(layer.trainable_variables, gradients(loss, layer.trainable_variables)):
         assert gradient is not None, weight.path
-        assert np.abs(gradient).max() > 0, weight.path
+        blind = weight.name == "offset" and "sigmoid" not in case.name  # softmax does not see it
+        assert blind or np.abs(gradient).max() > 0, weight.path
 
 
 def gradients(loss, variables):
