@@ -19,10 +19,10 @@ def build_conv_pooling(task: ClassifyTask, classes: int = 6, units: int = 4096, 
         task: clips of a video.
         classes: number of classes of the data set.
         units: of each dense layer.
-        dropout: rate before the classifier.
+        dropout: rate before every dense layer.
         **kwargs: see `frame_parts`.
     """
-    pool = [TemporalPool("max"), layers.Flatten(), _fc(units), _fc(units)]
+    pool = [TemporalPool("max"), layers.Flatten(), *_fc(units, dropout), *_fc(units, dropout)]
     return _classifier(classes, pool, dropout, frame_parts(task, MAPS, **kwargs))
 
 
@@ -33,10 +33,10 @@ def build_late_pooling(task: ClassifyTask, classes: int = 6, units: int = 4096, 
         task: clips of a video.
         classes: number of classes of the data set.
         units: of each dense layer.
-        dropout: rate before the classifier.
+        dropout: rate before every dense layer.
         **kwargs: see `frame_parts`.
     """
-    pool = [FrameWise(layers.Flatten()), _fc(units), _fc(units), TemporalPool("max")]
+    pool = [FrameWise(layers.Flatten()), *_fc(units, dropout), *_fc(units, dropout), TemporalPool("max")]
     return _classifier(classes, pool, dropout, frame_parts(task, MAPS, **kwargs))
 
 
@@ -47,10 +47,11 @@ def build_slow_pooling(task: ClassifyTask, classes: int = 6, units: int = 4096, 
         task: clips of a video.
         classes: number of classes of the data set.
         units: of each dense layer.
-        dropout: rate before the classifier.
+        dropout: rate before every dense layer.
         **kwargs: see `frame_parts`.
     """
-    pool = [FrameWise(layers.Flatten()), WindowMax(WINDOW, STRIDE), _fc(units), TemporalPool("max"), _fc(units)]
+    pool = [FrameWise(layers.Flatten()), WindowMax(WINDOW, STRIDE), *_fc(units, dropout)]
+    pool += [TemporalPool("max"), *_fc(units, dropout)]
     return _classifier(classes, pool, dropout, frame_parts(task, MAPS, **kwargs))
 
 
@@ -61,10 +62,11 @@ def build_local_pooling(task: ClassifyTask, classes: int = 6, units: int = 4096,
         task: clips of a video; their number of frames is the network's.
         classes: number of classes of the data set.
         units: of each dense layer.
-        dropout: rate before the classifier.
+        dropout: rate before every dense layer.
         **kwargs: see `frame_parts`.
     """
-    pool = [FrameWise(layers.Flatten()), WindowMax(WINDOW, STRIDE), _fc(units), _fc(units), layers.Flatten()]
+    pool = [FrameWise(layers.Flatten()), WindowMax(WINDOW, STRIDE), *_fc(units, dropout), *_fc(units, dropout)]
+    pool += [layers.Flatten()]
     parts = frame_parts(task, MAPS, **kwargs)
     return _classifier(classes, pool, dropout, parts, clip_frames=task.clip_frames)
 
@@ -88,13 +90,13 @@ def build_time_domain_conv(
         filters: of the convolution.
         time_kernel: its frames, height and width ([1,1,1] with a stride of 1: the lecture's reduction).
         time_stride: its stride in frames.
-        dropout: rate before the classifier.
+        dropout: rate before every dense layer.
         **kwargs: see `frame_parts`.
     """
     sides = [((size - 1) // 2, size // 2) for size in time_kernel[1:]]  # "same" in space, "valid" in time
     conv = layers.Conv3D(filters, time_kernel, (time_stride, 1, 1), activation="relu", kernel_initializer="he_normal")
     pool = [AsMaps(), LastPadded(time_kernel[0]), layers.ZeroPadding3D(((0, 0), *sides)), conv]
-    pool += [TemporalPool("max"), layers.Flatten(), _fc(units), _fc(units)]
+    pool += [TemporalPool("max"), layers.Flatten(), *_fc(units, dropout), *_fc(units, dropout)]
     return _classifier(classes, pool, dropout, frame_parts(task, MAPS, **kwargs))
 
 
@@ -132,8 +134,8 @@ def _classifier(classes, pool, dropout, parts, **options):
     return clip_classifier(classes=classes, aggregator=Sequential(pool), dropout=dropout, **parts, **options)
 
 
-def _fc(units):
-    return layers.Dense(units, "relu", kernel_initializer="he_normal")
+def _fc(units, dropout):
+    return layers.Dropout(dropout), layers.Dense(units, "relu", kernel_initializer="he_normal")
 
 
 SMALL = {"units": 8, "width": 4}

@@ -8,6 +8,9 @@ from keras_st.metrics import classify
 
 WORDS = ["--data.name=left_right", "--data.num_sequences=800", "--data.num_test_sequences=200"]
 WORDS += ["--task.clip_frames=20", "--data.frame_size=32", "--training.learning_rate=0.003"]
+WIDE = "--data.frame_size=16 --training.learning_rate=0.002 --model.width=32"
+GRU = "--data.frame_size=16 --training.epochs=2 --training.learning_rate=0.002 --model.filters=[8,16,32]"
+FLOW = "--data.flow=true --task.streams=[video,flow] --training.epochs=2 --model.width=8"
 AWARE = {  # system -> its options
     "p3d": "--training.epochs=1",
     "c3d": "--training.epochs=1",
@@ -15,9 +18,17 @@ AWARE = {  # system -> its options
     "snippet_lstm": "--training.epochs=2 --model.width=8",
     "fc_lstm_classifier": "--training.epochs=2 --model.width=8",
     "conv_lstm_classifier": "--training.epochs=2 --model.width=8",
-    "gru_rcn": "--training.epochs=2 --model.width=8",
+    "gru_rcn": GRU,
+    "stacked_gru_rcn": GRU,
+    "bidirectional_gru_rcn": GRU,
     "time_domain_conv": "--training.epochs=2 --model.width=8",
+    "alstm": WIDE + " --data.num_sequences=1600 --training.epochs=6 --model.num_layers=1 --model.init_state=zeros",
+    "conv_alstm": WIDE + " --data.num_sequences=1600 --training.epochs=3 --model.init_state=zeros",
+    "motion_alstm": FLOW,
+    "video_lstm": FLOW,
 }
+# Local pooling is not here: the scores of windows add up, so over all places where a clip may start (the frame wraps
+# around) their mean is the same for both directions, and no weights can separate them.
 BLIND = ["frame_resnet", "conv_pooling", "late_pooling", "slow_pooling"]
 
 
