@@ -7,8 +7,6 @@ and size are cut and mirrored alike.
 
 import tensorflow as tf
 
-from keras_st.specs import InputError
-
 
 def resize(frames, size, is_flow=False):
     """Frames brought to (height, width), bilinear, smoothed where they shrink; displacements grow with their axis."""
@@ -17,23 +15,6 @@ def resize(frames, size, is_flow=False):
         return resized
     height, width = tf.unstack(tf.cast(size, tf.float32) / tf.cast(tf.shape(frames)[1:3], tf.float32))
     return resized * tf.stack([width, height])
-
-
-def stack_flow(flow, length):
-    """Every `length` fields that follow one another as one: (T, H, W, 2) -> (T - length + 1, H, W, 2 length).
-
-    Channels are u1, v1, ..., uL, vL, in the order of time. Resize, cut and mirror before: those know two channels.
-    """
-    if length < 1:
-        raise InputError(f"A stack takes a field of flow or more. Received: length={length}")
-    count = tf.shape(flow)[0] - length + 1
-    enough = tf.debugging.assert_positive(count, f"A stack takes {length} fields of flow.")
-    with tf.control_dependencies([enough]):
-        stacks = tf.gather(flow, tf.range(count)[:, None] + tf.range(length))  # (stacks, length, H, W, 2)
-    shape = tf.shape(flow)[1:3]
-    stacks = tf.reshape(tf.transpose(stacks, [0, 2, 3, 1, 4]), [count, shape[0], shape[1], 2 * length])
-    known = None if flow.shape[0] is None else flow.shape[0] - length + 1
-    return tf.ensure_shape(stacks, (known, *flow.shape[1:3], 2 * length))
 
 
 def mirror(frames, is_flow=False):

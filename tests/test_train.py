@@ -275,6 +275,7 @@ EFFECTS = [  # (options of both runs, what is compared with them, options change
     (VIDEO_LSTM, "", "--model.bottom_kernel_size=1", "weights"),
     (VIDEO_LSTM, "", "--model.feed_top=attention", "weights"),
     (VIDEO_LSTM, "", "--model.feed_top=null", "weights"),
+    (VIDEO_LSTM, "", "--model.flow_stack=2", "weights"),
     ("alstm --task.clip_frames=4", "", "--model.attention_penalty=9", "weights"),
     (MULTI_LSTM, "--model.window=3", "--model.window=2", "weights"),
     (MULTI_LSTM, "", "--model.attention=false", "weights"),

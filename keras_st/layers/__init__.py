@@ -6,7 +6,7 @@ from keras_st.layers.deformable import DeformableConv2D, OffsetPredictor
 from keras_st.layers.frame_wise import FrameWise
 from keras_st.layers.p3d import P3DBlock
 from keras_st.layers.pooling import AttentionPooling, FrameMaxPool, PairMaxPool, ScoreAverage
-from keras_st.layers.preprocessing import FramePreprocessing
+from keras_st.layers.preprocessing import FlowStack, FramePreprocessing
 from keras_st.layers.recurrent.attention_cells import (
     ALSTMCell,
     ConvALSTMCell,

@@ -1,9 +1,10 @@
-"""What pixels become before a network sees them: one rule for each source of weights."""
+"""What pixels and flow become before a network sees them."""
 
 import keras
 from keras import layers, ops
 
 from keras_st.layers.config import ConfigFromArguments
+from keras_st.layers.recurrent.base import check_positive
 
 # source -> (channels or None for any, mirrored to BGR, scale, means in the order of the network)
 SOURCES = {
@@ -47,3 +48,36 @@ class FramePreprocessing(ConfigFromArguments, layers.Layer):
                 f'Preprocessing "{self.source}" takes frames of {channels} channels. Received: {input_shape[-1]}'
             )
         return input_shape
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class FlowStack(ConfigFromArguments, layers.Layer):
+    """Every field of flow with those that follow, as channels: (B, T, H, W, 2) -> (B, T, H, W, 2 length).
+
+    Channels of step t: u_t, v_t, u_{t+1}, v_{t+1}, ..., `length` fields; the last one is repeated beyond the end. With
+    `full` windows only: T - length + 1 steps. (Two-stream networks have a length of 10; Simonyan and Zisserman 2014.)
+
+    Args: length: int; full: bool.
+    """
+
+    def __init__(self, length=10, full=False, **kwargs):
+        super().__init__(**kwargs)
+        check_positive("length", length)
+        self.length, self.full = length, full
+
+    def call(self, inputs):
+        self.compute_output_shape(inputs.shape)
+        steps, more = ops.shape(inputs)[1], self.length - 1
+        if self.full:
+            steps = steps - more
+        else:
+            inputs = ops.concatenate([inputs, ops.repeat(inputs[:, -1:], more, axis=1)], axis=1)
+        return ops.concatenate([inputs[:, n : n + steps] for n in range(self.length)], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        batch, steps, height, width, channels = input_shape
+        if self.full and steps is not None:
+            if steps < self.length:
+                raise ValueError(f"Full windows of {self.length} fields need as many. Received: {steps}")
+            steps = steps - self.length + 1
+        return (batch, steps, height, width, channels * self.length)

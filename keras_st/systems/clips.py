@@ -2,7 +2,9 @@
 
 from typing import Literal
 
-from keras_st.layers import FramePreprocessing, FrameWise
+from keras import Sequential
+
+from keras_st.layers import FlowStack, FramePreprocessing, FrameWise
 from keras_st.models.backbones import frame_network
 from keras_st.specs import PIXELS, ClassifyTask, InputError, Recipe, Training
 
@@ -64,6 +66,7 @@ def frame_parts(
     preprocessing: Source = "centred",
     width: int = 16,
     feature_dropout: float = 0.0,
+    flow_stack: int = 1,
 ):
     """Arguments of a `ClipClassifier` for what lies below recurrence or pooling. Stored features have nothing below.
 
@@ -78,19 +81,24 @@ def frame_parts(
         preprocessing: what the weights of the network of `video` expect; flow is centred.
         width: channels of the network "small".
         feature_dropout: rate on what is read of every frame.
+        flow_stack: fields of flow that a network of frames sees at a time (10 in two-stream networks).
     """
     if weights == "imagenet" and preprocessing != "keras_resnet":
         raise InputError(f'Weights of ImageNet need preprocessing="keras_resnet". Received: {preprocessing=}')
     if not fine_tune and weights is None and flow_weights is None and set(task.streams) & set(PIXELS):
         raise InputError("A network that is not trained needs weights. Received: fine_tune=False, weights=None")
+    if flow_stack > 1 and "flow" not in task.streams:
+        raise InputError(f"`flow_stack` needs flow. Received: flow_stack={flow_stack}, streams={list(task.streams)}")
     networks, pixels = {}, {}
     for stream in (name for name in task.streams if name in PIXELS):
         kind = reads[stream] if isinstance(reads, dict) else reads
-        shape = (*task.clip_shape[1:3], 2 if stream == "flow" else task.channels or 3)
+        shape = (*task.clip_shape[1:3], 2 * flow_stack if stream == "flow" else task.channels or 3)
         own = taps or TAPS.get(backbone, TAPS["resnet50"])[kind]
         files = flow_weights if stream == "flow" else weights
         networks[stream] = FrameWise(frame_network(backbone, shape, own, files, width, fine_tune), name=f"{stream}_net")
         pixels[stream] = FramePreprocessing("centred" if stream == "flow" else preprocessing)
+        if stream == "flow" and flow_stack > 1:
+            pixels[stream] = Sequential([pixels[stream], FlowStack(flow_stack)])
     if len(task.streams) == 1 and networks:
         (networks,), (pixels,) = networks.values(), pixels.values()
     parts = {"backbone": networks or None, "preprocessing": pixels or None}

@@ -383,6 +383,7 @@ CASES = [
         states=False,
     ),
     Case("FramePreprocessing", lambda: layers.FramePreprocessing(), CLIP, 0, states=False),
+    Case("FlowStack", lambda: layers.FlowStack(2), CLIP, 0, states=False),
     Case(
         "clip-classifier",
         classifier,

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_st.specs import InputError
 from pipelines import transforms
 
 
@@ -61,27 +60,3 @@ def test_resizing_keeps_a_ramp_and_smooths_when_it_shrinks():
 def test_a_crop_larger_than_the_frames_is_an_error():
     with pytest.raises(tf.errors.InvalidArgumentError, match="must fit"):
         transforms.random_crop(coordinates(4, 4), (5, 3), tf.constant([0, 0], tf.int64))
-
-
-@pytest.mark.parametrize("length", [1, 3, 7])
-def test_stacked_flow_is_u1_v1_to_ul_vl(length):
-    """Every component is a number of its own: field, place and direction can be read off."""
-    flow = np.arange(7 * 3 * 4 * 2, dtype=np.float32).reshape(7, 3, 4, 2)
-    eager = transforms.stack_flow(tf.constant(flow), length)
-    assert eager.shape == (7 - length + 1, 3, 4, 2 * length)
-    for n in range(7 - length + 1):
-        for k in range(length):
-            np.testing.assert_array_equal(eager[n, ..., 2 * k], flow[n + k, ..., 0])
-            np.testing.assert_array_equal(eager[n, ..., 2 * k + 1], flow[n + k, ..., 1])
-    unknown = tf.TensorSpec((None, None, None, 2), tf.float32)  # any number of fields, any size
-    stacked = tf.function(lambda field: transforms.stack_flow(field, length), input_signature=[unknown])
-    assert stacked.get_concrete_function().output_shapes.as_list() == [None, None, None, 2 * length]
-    (mapped,) = tf.data.Dataset.from_tensors(flow).map(stacked).as_numpy_iterator()
-    np.testing.assert_array_equal(mapped, eager)
-
-
-def test_flow_shorter_than_a_stack_is_an_error():
-    with pytest.raises(tf.errors.InvalidArgumentError, match="takes 4 fields"):
-        transforms.stack_flow(tf.zeros((3, 2, 2, 2)), 4)
-    with pytest.raises(InputError, match="length=0"):
-        transforms.stack_flow(tf.zeros((3, 2, 2, 2)), 0)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_st.layers import AttentionPooling, FrameMaxPool, FramePreprocessing, PairMaxPool, ScoreAverage
+from keras_st.layers import AttentionPooling, FlowStack, FrameMaxPool, FramePreprocessing, PairMaxPool, ScoreAverage
 from tests.reference import recognition as witness
 
 
@@ -150,3 +150,17 @@ def test_preprocessing_by_hand():
 def test_unknown_options_are_refused(make, word):
     with pytest.raises(ValueError, match=f"Received: .*{word}|{word}"):
         make()
+
+
+@pytest.mark.parametrize("length", [1, 3, 7])
+def test_stacked_flow_is_u1_v1_to_ul_vl(length):
+    """Every component is a number of its own: field, place and direction can be read off; the last is repeated."""
+    flow = np.arange(2 * 7 * 3 * 4 * 2, dtype=np.float32).reshape(2, 7, 3, 4, 2)
+    full, padded = numpy(FlowStack(length, full=True)(flow)), numpy(FlowStack(length)(flow))
+    assert full.shape == (2, 7 - length + 1, 3, 4, 2 * length) and padded.shape == (2, 7, 3, 4, 2 * length)
+    for n in range(7):
+        for k in range(length):
+            np.testing.assert_array_equal(padded[:, n, ..., 2 * k : 2 * k + 2], flow[:, min(n + k, 6)])
+    np.testing.assert_array_equal(full, padded[:, : 7 - length + 1])
+    with pytest.raises(ValueError, match="as many. Received: 7"):
+        FlowStack(8, full=True)(flow)
