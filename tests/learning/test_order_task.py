@@ -22,7 +22,8 @@ AWARE = {  # system -> its options
     "stacked_gru_rcn": GRU,
     "bidirectional_gru_rcn": GRU,
     "time_domain_conv": "--training.epochs=2 --model.width=8",
-    "alstm": WIDE + " --data.num_sequences=1600 --training.epochs=6 --model.num_layers=1 --model.init_state=zeros",
+    "alstm": WIDE + " --data.num_sequences=1600 --training.epochs=6 --model.num_layers=1 --model.init_state=zeros "
+    "--training.learning_rate=0.001",
     "conv_alstm": WIDE + " --data.num_sequences=1600 --training.epochs=3 --model.init_state=zeros",
     "motion_alstm": FLOW,
     "video_lstm": FLOW,
