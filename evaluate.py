@@ -319,7 +319,7 @@ def true_boxes(recipe, split):
     import train
     from pipelines.classify import view_places
 
-    clips, task = train.dataset_of(recipe, split), recipe.task
+    clips, task = train.dataset_of(recipe, split, encoded=False), recipe.task
     if "boxes" not in clips.element_spec:
         return {}
     if task.resize or task.crop:
@@ -408,6 +408,8 @@ def classify_input(model, path, out, views):
     from pipelines.classify import views_of_clip
 
     recipe = recipe_beside(model, **views)
+    if (model.recipe or {}).get("task", {}).get("labels") == "frames":
+        raise InputError(f"--input is for a model of one class a video. Received: {model.path}, which labels frames")
     if len(model.features) > 1 or not model.shows_pixels:
         names = [feature.name for feature in model.features]
         raise InputError(f"--input is for a model of frames alone or flow alone. Received: a model of {names}")

@@ -281,6 +281,10 @@ def build_model(recipe: Recipe, features):
     except ValueError as error:
         raise InputError(str(error)) from error
     if classifies:
+        if model.average is not None and recipe.task.labels == "frames":
+            raise InputError(
+                f"{recipe.system} gives one class a video; multi_lstm labels frames. Received: task.labels=frames"
+            )
         return model
     training, needed = recipe.training, make_policy(recipe.training.rollout).input_names
     if training.loss == "binary_crossentropy" and model.activation != "sigmoid":
@@ -437,8 +441,10 @@ def extract(recipe: Recipe, model, features, folder):
         raise InputError(f"--extract is of a system with networks of frames. Received: {recipe.system}")
     if pathlib.Path(folder).exists():
         raise InputError(f"Nothing is overwritten; what --extract names must not exist. Received: --extract={folder}")
-    if recipe.model.get("weights") is None and recipe.model.get("flow_weights") is None:
-        raise InputError("Features are those of a trained network: --model.weights=FILE. Received: weights=None")
+    for stream in recipe.task.streams:
+        option = "flow_weights" if stream == "flow" else "weights"
+        if recipe.model.get(option) is None:
+            raise InputError(f"Features are those of a trained network: --model.{option}=FILE. Received: {option}=None")
     task, names = recipe.task.fitted(features), []
     for stream in task.streams:
         network, prefix = model.part("backbone", stream), "" if stream == "video" else f"{stream}_"
@@ -449,12 +455,11 @@ def extract(recipe: Recipe, model, features, folder):
 
     def clips(split):
         for clip in whole_videos(dataset_of(recipe, split, shuffle=False), features, task):
-            streams = {name: clip[name][None] for name in task.streams}
-            length = streams[task.streams[0]].shape[1]
+            seen = {name: model.part("preprocessing", name)(clip[name][None]) for name in task.streams}  # whole videos
             parts = []
-            for n in range(0, length, EXTRACTED_FRAMES):
-                inputs = {name: x[:, n : n + EXTRACTED_FRAMES] for name, x in streams.items()}
-                parts.append([np.asarray(x[0], "float16") for x in tree.flatten(model.features(inputs))])
+            for n in range(0, len(clip[task.streams[0]]), EXTRACTED_FRAMES):
+                given = [model.part("backbone", name)(x[:, n : n + EXTRACTED_FRAMES]) for name, x in seen.items()]
+                parts.append([np.asarray(x[0], "float16") for x in tree.flatten(given)])
             label = clip["label"].numpy()
             arrays = {name: np.concatenate(part) for name, part in zip(names, zip(*parts))}
             yield {**arrays, "id": clip["id"].numpy(), "label": label if label.ndim else int(label)}

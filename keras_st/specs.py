@@ -84,7 +84,8 @@ class ClassifyTask:
         channels: of the frames of `video`; None: those of the data set (without one 3).
         test_clips: clips of a video at test, spread evenly.
         test_crops: 1 (the centre), 5 (corners and centre) or 10 (those and their mirror images).
-        placement: of the test clips, "centre" (of equal segments) or "ends" (first and last clip touch the ends).
+        placement: of the test clips, "centre" (of equal segments of their starts) or "ends" (first and last clip touch
+            the ends).
         average: what is averaged over views, "probabilities" or "logits".
         streams: what a model sees: "video", the optical "flow" stored beside it, or names of stored features.
         short: what videos shorter than a clip do: start over ("loop") or repeat their "last" frame.
@@ -134,7 +135,7 @@ class ClassifyTask:
         for spec in pixels:
             if spec.name == "video":
                 task = dataclasses.replace(task, channels=spec.shape[-1])
-        if pixels and not (task.resize or task.crop):
+        if pixels and not (task.resize or task.crop) and None not in pixels[0].shape[1:3]:
             task = dataclasses.replace(task, resize=pixels[0].shape[1:3])
         return task
 

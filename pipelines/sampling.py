@@ -36,15 +36,15 @@ def random_clip(length, frames, stride, seed, short="loop"):
 def spread_clips(length, frames, stride, clips, placement="centre", short="loop"):
     """Indices (clips, frames) of clips spread evenly over a video of `length` frames.
 
-    placement: "centre": clip n is centred in the n-th of equal segments; "ends": the first clip starts with the video,
-    the last ends with it (one clip: in the middle). Starts are rounded half to even.
+    placement: "centre": clip n starts in the middle of the n-th of equal segments of all the places where a clip can
+    start; "ends": the first clip starts with the video, the last ends with it (one clip: in the middle). Starts are
+    rounded half to even.
     short: videos shorter than the clip start over ("loop") or repeat their "last" frame.
     """
     reach, n = _reach(frames, stride), tf.range(clips, dtype=tf.float32)
     room = tf.cast(tf.maximum(length - reach, 0), tf.float32)
     if placement == "centre" or clips == 1:
-        centres = (n + 0.5) * tf.cast(length, tf.float32) / clips
-        starts = tf.clip_by_value(centres - reach / 2, 0.0, room)
+        starts = tf.clip_by_value((n + 0.5) * (room + 1) / clips - 0.5, 0.0, room)
     else:
         starts = n * room / (clips - 1)
     starts = tf.cast(tf.round(starts), tf.int32)

@@ -108,7 +108,8 @@ class ScoreAverage(ConfigFromArguments, layers.Layer):
         "last"            x_{N-1}
         "max"             log max_n p_n
         "linear"          log (sum_n g_n p_n / sum_n g_n),  g_n = n / (N - 1): late steps count more
-    The last four and "probabilities" are the aggregations of an LSTM's steps of Ng et al., CVPR 2015.
+    "last", "max", "linear" and "probabilities" are how Ng et al., CVPR 2015, join an LSTM's steps (the form of g_n is
+    from memory of it).
 
     Args: average: one of the above. Call args: inputs; mask: bool (B, N), parts that count; N is then their number.
     """

@@ -25,8 +25,9 @@ def frame_network(name, input_shape, taps, weights=None, width=16, trainable=Tru
         name: one of the above.
         input_shape: (H, W, C), H and W None where they vary (a dense layer fixes them).
         taps: name of a layer, or several.
-        weights: None, "imagenet" (`keras.applications`, three channels; downloaded by Keras) or a file: .weights.h5 of
-            the network that is tapped or, of VGG16 and ResNet, of `keras.applications`.
+        weights: None, "imagenet" (`keras.applications`, three channels; downloaded by Keras) or a file: a run's .keras
+            with the same taps; of "small" and "caffenet" a .weights.h5 of the network that is tapped; of VGG16 and
+            ResNet an .h5 of `keras.applications`, with its top where fc1 or fc2 are tapped.
         width: int. Channels of "small".
         trainable: bool. False: frozen, in inference mode.
 
@@ -47,8 +48,9 @@ def frame_network(name, input_shape, taps, weights=None, width=16, trainable=Tru
     elif name == "caffenet":
         network = _caffenet(input_shape, dense)
     else:
-        network = _application(name, input_shape, dense, weights)
-        weights = None
+        ours = weights if str(weights).endswith(".keras") else None  # of a run
+        network = _application(name, input_shape, dense, None if ours else weights)
+        weights = ours
     known = [layer.name for layer in network.layers]
     for tap in taps:
         if tap not in known:
@@ -130,7 +132,7 @@ def _application(name, shape, dense, weights):
             weights=weights and str(weights),
         )
     except (ValueError, OSError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{name} cannot be made: {reason} Received: shape={shape}, weights={weights}") from error
     except Exception as error:  # Keras raises a bare one where it cannot download
         raise ValueError(

@@ -40,10 +40,12 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
         feature_dropout: float in [0, 1). On the features.
         average: how scores of steps become those of the clip, see `ScoreAverage`; None: they do not.
         step_loss: None, or train on the scores of every step: "mean" of the losses, or "linear", weighted by
-            t / (T - 1) (Ng et al., CVPR 2015).
+            t / (T - 1) (Ng et al., CVPR 2015; the form of the weight is from memory of it). Steps beyond `length`
+            count as all others do.
         streams: names of the inputs.
         attends: bool. The aggregator returns `(features, attention)`, both (B, T, ...).
-        attention_penalty: float. Weight in the loss of `keras_st.ops.attention.attention_penalty`.
+        attention_penalty: float. Weight of `keras_st.ops.attention.attention_penalty`, beside the mean of the losses
+            of steps.
         clip_frames: int or None. Steps that a clip must have; None: any number.
 
     Raises: ValueError: values outside the above; a clip with another number of channels.

@@ -63,7 +63,10 @@ def write_tables(folder, result):
         value = "–" if row["average_precision"] is None else f"{row['average_precision']:.3f}"
         lines.append(f"| {row['class']} | {row['frames']} | {value} |")
     (folder / "metrics.md").write_text("\n".join(lines) + "\n")
-    rows = [f"{r['class']},{r['frames']},{r['average_precision'] or ''}" for r in entry["classes"]]
+    rows = [
+        f"{r['class']},{r['frames']},{'' if r['average_precision'] is None else r['average_precision']}"
+        for r in entry["classes"]
+    ]
     (folder / "metrics.csv").write_text("\n".join(["class,frames,average_precision", *rows]) + "\n")
 
 

@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+import numpy as np
 import tensorflow as tf
 
 from keras_st.specs import InputError
@@ -57,8 +58,13 @@ def _ranges(signature, features):
 
 
 def _caller(folder, signature, ranges, expected):
+    specs = signature.structured_input_signature[1]
+
     def call(inputs):
-        served = {name: tf.constant(low + (high - low) * inputs[name]) for name, (low, high) in ranges.items()}
+        served = {}
+        for name, (low, high) in ranges.items():
+            x = low + (high - low) * inputs[name]
+            served[name] = tf.constant(np.round(x).astype("uint8") if specs[name].dtype == tf.uint8 else x)
         try:
             return {name: value.numpy() for name, value in signature(**served).items()}
         except tf.errors.InvalidArgumentError as error:

@@ -172,6 +172,8 @@ def local_pooling(dataset: str = "moving_shapes") -> Recipe:
 def time_domain_conv(dataset: str = "moving_shapes") -> Recipe:
     """Time-domain convolution, see conv_pooling. `python train.py time_domain_conv`.
 
+    The paper's has 256 filters (`--model.filters=256`).
+
     Differs: whether the paper rectifies the convolution is not known; here it is.
     """
     return _recipe("time_domain_conv", build_time_domain_conv, dataset, {"filters": 64}, {"filters": 4})

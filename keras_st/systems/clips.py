@@ -41,15 +41,19 @@ GENERATED = {
     "overlapping_actions": 600,
 }
 
+
+def _levels(third, fourth):
+    """The last layers of the stages of a ResNet with that many units in stages 3 and 4, and the mean of its maps."""
+    return "conv2_block3_out", f"conv3_block{third}_out", f"conv4_block{fourth}_out", "avg_pool"
+
+
 # network -> layers that systems read where they are not told: a vector a frame, a map a frame, maps of several levels
 TAPS = {
     "small": ("fc", "block3_pool", ("block2_pool", "block3_pool", "fc")),
     "vgg16": ("fc2", "block5_pool", ("block2_pool", "block3_pool", "block4_pool", "block5_pool", "fc2")),
-    "resnet50": (
-        "avg_pool",
-        "conv5_block3_out",
-        ("conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "avg_pool"),
-    ),
+    "resnet50": ("avg_pool", "conv5_block3_out", _levels(4, 6)),
+    "resnet101": ("avg_pool", "conv5_block3_out", _levels(4, 23)),
+    "resnet152": ("avg_pool", "conv5_block3_out", _levels(8, 36)),
     "caffenet": ("fc6", "pool5", ("norm1", "norm2", "conv5", "fc6")),
 }
 VECTORS, MAPS, LEVELS = range(3)
@@ -85,17 +89,32 @@ def frame_parts(
     """
     if weights == "imagenet" and preprocessing != "keras_resnet":
         raise InputError(f'Weights of ImageNet need preprocessing="keras_resnet". Received: {preprocessing=}')
-    if not fine_tune and weights is None and flow_weights is None and set(task.streams) & set(PIXELS):
-        raise InputError("A network that is not trained needs weights. Received: fine_tune=False, weights=None")
+    files = {"video": weights, "flow": flow_weights}
+    frames = [stream for stream in task.streams if stream in PIXELS]
+    if isinstance(reads, int) and reads != LEVELS and len(task.streams) != 1:
+        raise InputError(f"This system sees one stream. Received: streams={list(task.streams)}")
+    for stream, file in files.items():
+        if stream in frames and file is None and not fine_tune:
+            raise InputError(f"A network that is not trained needs weights. Received: fine_tune=False, {stream}: None")
+        if stream not in frames and file is not None:
+            raise InputError(f"Weights need a stream to see. Received: {file}, streams={list(task.streams)}")
+    if not frames and (backbone, taps, fine_tune, preprocessing) != ("small", None, True, "centred"):
+        raise InputError(
+            "Stored features have no network below: leave its options alone. "
+            f"Received: {backbone=}, {taps=}, {fine_tune=}, {preprocessing=}"
+        )
+    if flow_stack < 1:
+        raise InputError(f"`flow_stack` must be at least 1. Received: flow_stack={flow_stack}")
     if flow_stack > 1 and "flow" not in task.streams:
         raise InputError(f"`flow_stack` needs flow. Received: flow_stack={flow_stack}, streams={list(task.streams)}")
     networks, pixels = {}, {}
-    for stream in (name for name in task.streams if name in PIXELS):
+    for stream in frames:
         kind = reads[stream] if isinstance(reads, dict) else reads
         shape = (*task.clip_shape[1:3], 2 * flow_stack if stream == "flow" else task.channels or 3)
-        own = taps or TAPS.get(backbone, TAPS["resnet50"])[kind]
-        files = flow_weights if stream == "flow" else weights
-        networks[stream] = FrameWise(frame_network(backbone, shape, own, files, width, fine_tune), name=f"{stream}_net")
+        own = taps or TAPS[backbone][kind]
+        networks[stream] = FrameWise(
+            frame_network(backbone, shape, own, files[stream], width, fine_tune), name=f"{stream}_net"
+        )
         pixels[stream] = FramePreprocessing("centred" if stream == "flow" else preprocessing)
         if stream == "flow" and flow_stack > 1:
             pixels[stream] = Sequential([pixels[stream], FlowStack(flow_stack)])

@@ -62,7 +62,8 @@ def build_alstm(
         score: of the attention: "bahdanau", "location", "dot" or "bilinear".
         attention_units: width of "bahdanau"; None: `units`.
         init_state: first states: from the clip's "mean", or "zeros".
-        attention_penalty: weight of the penalty on positions that are not looked at once in all.
+        attention_penalty: weight of the penalty on positions that are not looked at once in all, beside the mean of
+            the steps' losses (the paper's lambda, beside their sum, is T times as much).
         hidden: units of the classifier's tanh layer.
         dropout: rate after it.
         **kwargs: see `frame_parts`.
@@ -188,7 +189,8 @@ def build_video_lstm(
     """
     _check_two(task)
     cell = MotionConvALSTMCell(filters, kernel_size, bottom_kernel_size, feed_top, score, attention_units, init_state)
-    return _classifier(classes, cell, hidden, dropout, frame_parts(task, MAPS, **kwargs), attends=True)
+    reads = {task.streams[0]: MAPS, task.streams[1]: MAPS}
+    return _classifier(classes, cell, hidden, dropout, frame_parts(task, reads, **kwargs), attends=True)
 
 
 def _classifier(classes, cell, hidden, dropout, parts, **options):
@@ -245,15 +247,16 @@ def motion_alstm(dataset: str = "acting_objects") -> Recipe:
 def video_lstm(dataset: str = "acting_objects") -> Recipe:
     """VideoLSTM (Li et al., CVIU 2018): ConvLSTM, motion-based attention. `python train.py video_lstm`; docs/results.
 
-    The paper's: `--model.backbone=vgg16 --model.filters=512 --model.hidden=1024 --task.clip_frames=30
-    --task.resize=[224,224] --task.short=last --task.test_clips=25` with flow from TV-L1 beside the frames, RMSProp at
-    0.001, batches of 128; 78,754,918 parameters above VGG-16 with 101 classes, 53,589,094 with
+    The paper's: `--model.backbone=vgg16 --model.filters=512 --model.hidden=1024 --model.dropout=0.7
+    --task.clip_frames=30 --task.resize=[224,224] --task.short=last --task.test_clips=25` with flow from TV-L1 beside
+    the frames, RMSProp at 0.001, batches of 128; 78,754,918 parameters above VGG-16 with 101 classes, 53,589,094 with
     `--model.bottom_kernel_size=1` (the released training script's). With iDT and objects it has 92.2 % on UCF101 and
     64.9 % on HMDB51 (a survey's table). Not reproduced. Its two streams are two runs (`--task.streams=[flow,flow]` is
     not one: train the motion stream with conv_alstm on `--task.streams=[flow]`), fused by `evaluate.py --fuse`.
 
-    Differs: losses are averaged over steps, the code sums them; Adam; the attention reads the current bottom state
-    beside the map, as the code has it (the text alone names the bottom state).
+    Differs: losses are averaged over steps, the code sums them; Adam; all parts are trained at once (the code starts
+    the motion model from parts trained alone), from Keras's initial values; one dropout. The attention reads the
+    current bottom state beside the map, as the code has it (the text alone names the bottom state).
     """
     return _recipe("video_lstm", build_video_lstm, dataset, {"filters": 16}, ("video", "flow"))
 

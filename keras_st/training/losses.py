@@ -51,8 +51,8 @@ class StepLoss(keras.losses.Loss):
         labels = ops.broadcast_to(ops.reshape(ops.cast(y_true, "int32"), (-1, 1)), (batch, steps))
         losses = ops.sparse_categorical_crossentropy(labels, y_pred, from_logits=True)  # (B, T)
         gains = ops.ones((steps,), losses.dtype)
-        if self.gain == "linear" and steps != 1:
-            gains = ops.arange(steps, dtype=losses.dtype)
+        if self.gain == "linear":  # of one step 1
+            gains = ops.where(ops.equal(steps, 1), gains, ops.cast(ops.arange(steps), losses.dtype))
         return ops.sum(gains * losses, axis=1) / ops.sum(gains)
 
     def get_config(self):
@@ -66,8 +66,10 @@ class FrameLabelLoss(keras.losses.Loss):
     Call args: y_true: 0, 1 or, of frames without labels, -1 (B, T, classes); y_pred: logits of that shape.
     """
 
-    def __init__(self, name="frame_label_loss", **kwargs):
-        super().__init__(name=name, **{**kwargs, "reduction": "sum"})
+    def __init__(self, name="frame_label_loss", reduction="sum", dtype=None):
+        if reduction != "sum":
+            raise ValueError(f'The mean is taken here, `reduction` is "sum". Received: reduction={reduction!r}')
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def call(self, y_true, y_pred):
         y_true = ops.cast(y_true, y_pred.dtype)

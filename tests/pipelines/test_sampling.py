@@ -15,11 +15,12 @@ def both_ways(function, *args):
     return eager
 
 
-def test_clips_centred_in_equal_segments():
-    clips = both_ways(spread_clips, 100, 4, 2, 5, "centre")  # segments of 20, clips of 7 frames: 10 - 3.5 = 6.5 -> 6
-    np.testing.assert_array_equal(
-        clips, [[6, 8, 10, 12], [26, 28, 30, 32], [46, 48, 50, 52], [66, 68, 70, 72], [86, 88, 90, 92]]
-    )
+def test_clips_start_in_the_middle_of_equal_segments():
+    """(n + 1/2) 94 / 5 - 1/2 for the 94 places where a clip of 7 frames can start: 8.9, 27.7, 46.5, 65.3, 84.1."""
+    clips = both_ways(spread_clips, 100, 4, 2, 5, "centre")
+    np.testing.assert_array_equal(clips, np.array([9, 28, 46, 65, 84])[:, None] + [0, 2, 4, 6])
+    starts = both_ways(spread_clips, 100, 30, 1, 25, "centre")[:, 0]  # 25 segments of 71 places, all different
+    assert starts[:3].tolist() == [1, 4, 7] and starts[-1] == 69 and len(set(starts.tolist())) == 25
     np.testing.assert_array_equal(both_ways(spread_clips, 11, 3, 1, 1, "centre"), [[4, 5, 6]])
 
 

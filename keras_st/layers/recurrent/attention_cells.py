@@ -41,11 +41,13 @@ class MapAttentionCell(ConfigFromArguments, layers.Layer):
         self.cells, self.score, self.attention_units, self.init_state = cells, score, attention_units, init_state
         self.bottom = None  # no class attribute: on PyTorch that would hide the layer of the name
         self.kernel_initializer = initializers.get(kernel_initializer)
-        self.attention = None
-        if score != "location":
-            kind = "bahdanau" if score == "sigmoid" else score
+        self.attention, kind = None, "bahdanau" if score == "sigmoid" else score
+        if attention_units is not None and kind != "bahdanau":
+            raise ValueError(f"`attention_units` is not for this score. Received: {attention_units=}, score={score!r}")
+        if kind != "location":
             units = (attention_units or cells[-1].filters) if kind == "bahdanau" else None
-            self.attention = SequenceAttention(kind, units, dtype=self.dtype_policy, name="attention")
+            options = {"kernel_initializer": self.kernel_initializer, "dtype": self.dtype_policy, "name": "attention"}
+            self.attention = SequenceAttention(kind, units, **options)
 
     # Weights
 
@@ -267,14 +269,14 @@ class ALSTMCell(MapAttentionCell):
 
     Args:
         units: int. Of every level.
-        num_layers: int. Levels: 3 in the paper, 1 in VideoLSTM's comparison.
+        num_layers: int. Levels: 3 in the paper (from memory of it), 1 in VideoLSTM's comparison.
         score: "bahdanau" (the released code), "location", "dot" or "bilinear".
         attention_units: int or None. Width of "bahdanau"; None: `units`.
         init_state: "mean" or "zeros", see `MapAttentionCell`.
         unit_forget_bias: bool. Forget biases start at 1.
         kernel_initializer: of all kernels but the recurrent ones.
 
-    Differs: the released code has one LSTM level; paper and lecture have three.
+    Differs: the released code has one LSTM level; the paper, from memory of it, three.
 
     Reference: S. Sharma et al., "Action Recognition using Visual Attention", 2015
     """

@@ -72,9 +72,8 @@ class MultiLSTMCell(ConfigFromArguments, layers.Layer):
         )
         self.scorer = None
         if attention:
-            self.scorer = SequenceAttention(
-                "gated", attention_units or units, dtype=self.dtype_policy, name="attention"
-            )
+            options = {"kernel_initializer": self.kernel_initializer, "dtype": self.dtype_policy, "name": "attention"}
+            self.scorer = SequenceAttention("gated", attention_units or units, **options)
 
     @property
     def filters(self):
@@ -154,6 +153,8 @@ class OverlapAverage(ConfigFromArguments, layers.Layer):
         check_positive("window", window)
         if average not in AVERAGES:
             raise ValueError(f"`average` must be one of {AVERAGES}. Received: average={average!r}")
+        if online and average != "logits":
+            raise ValueError(f"`online` averages nothing. Received: online=True, average={average!r}")
         self.window, self.average, self.online = window, average, online
         self.supports_masking = True
 

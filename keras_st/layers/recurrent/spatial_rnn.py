@@ -79,6 +79,8 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
         _check_states(self, initial_state_shape, cell_shape)
         if self.unroll and sequences_shape[1] is None:
             raise ValueError(f"`unroll=True` needs a static time axis. Received: sequences_shape={sequences_shape}")
+        if self.stateful and getattr(self.cell, "init_state", "zeros") == "mean":
+            raise ValueError('`stateful=True` carries states on: the cell needs init_state="zeros". Received: "mean"')
         if self.stateful:
             if None in (sequences_shape[0], *step_shape[1:-1]):
                 raise ValueError(
