@@ -17,6 +17,7 @@ from pipelines.datasets import moving_shapes as moving_shapes_module
 from pipelines.datasets import overlapping_actions as overlapping_actions_module
 from pipelines.datasets import thermal as thermal_module
 from pipelines.datasets import ut_interaction as ut_interaction_module
+from pipelines.datasets import youtube8m as youtube8m_module
 from pipelines.datasets.activitynet import activitynet_listing
 from pipelines.datasets.array import array, array_listing
 from pipelines.datasets.aslan import aslan_listing
@@ -40,6 +41,7 @@ from pipelines.datasets.thermal import thermal, thermal_frames
 from pipelines.datasets.ucf101 import ucf101_listing
 from pipelines.datasets.ut_interaction import ut_interaction, ut_interaction_listing
 from pipelines.datasets.weizmann import weizmann_listing
+from pipelines.datasets.youtube8m import youtube8m
 from pipelines.listing import Listing, one_video
 
 # name -> function(split, *, epoch, **options) -> tf.data.Dataset of dicts (design: element contract)
@@ -61,6 +63,7 @@ DATASETS: dict[str, Callable[..., tf.data.Dataset]] = {
     "thermal": thermal,
     "thermal_frames": thermal_frames,
     "ut_interaction": ut_interaction,
+    "youtube8m": youtube8m,
 }
 
 # name -> function(root, **options) -> Listing: the videos `pipelines.prepare` makes shards of
@@ -95,6 +98,7 @@ FEATURES: dict[str, Callable[..., FeatureSpec]] = {
     "records": records.feature,
     "thermal": thermal_module.feature,
     "thermal_frames": thermal_module.feature,
+    "youtube8m": youtube8m_module.feature,
 }
 
 # name -> names of the classes, or function(root) of those that the files hold
@@ -110,6 +114,7 @@ CLASSES: dict[str, tuple[str, ...] | Callable[[str], tuple[str, ...] | None]] = 
     "thermal": thermal_module.CLASSES,
     "thermal_frames": thermal_module.CLASSES,
     "ut_interaction": ut_interaction_module.CLASSES,
+    "youtube8m": youtube8m_module.classes,
 }
 
 

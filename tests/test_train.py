@@ -345,11 +345,16 @@ def test_every_option_has_an_effect(common, base, changed, what, traces, request
 
 
 ELSEWHERE = {  # options that need data of their own: the test that shows their effect
+    "--data.audio_size": "test_youtube8m.py",
     "--data.builder": "test_tfds.py",
+    "--data.classes": "test_youtube8m.py",
     "--data.fractions": "test_array.py",
     "--data.frame_step": "test_ut_interaction.py",
     "--data.label": "test_tfds.py",
     "--data.labels": "test_array.py",
+    "--data.level": "test_youtube8m.py",
+    "--data.max_frames": "test_youtube8m.py",
+    "--data.rgb_size": "test_youtube8m.py",
     "--data.test": "test_tfds.py",
     "--data.time_first": "test_array.py",
     "--data.train": "test_tfds.py",
