@@ -3,7 +3,21 @@
 from keras_st.layers.attention import SequenceAttention, TemporalAttention
 from keras_st.layers.convolution import FlatConv3D
 from keras_st.layers.deformable import DeformableConv2D, OffsetPredictor
+from keras_st.layers.frame_bag import (
+    DeepBagOfFrames,
+    FinalStates,
+    FrameAttention,
+    FrameChain,
+    FrameSample,
+    FrameStreams,
+    GatedDBoF,
+    NetFV,
+    NetRVLAD,
+    NetVLAD,
+    SoftDBoW,
+)
 from keras_st.layers.frame_wise import FrameWise
+from keras_st.layers.mixture import ContextGating, MixtureOfExperts
 from keras_st.layers.p3d import P3DBlock
 from keras_st.layers.pooling import AttentionPooling, FrameMaxPool, PairMaxPool, ScoreAverage
 from keras_st.layers.preprocessing import FlowStack, FramePreprocessing
@@ -30,6 +44,7 @@ from keras_st.layers.recurrent.conv_lstm import (
     PeepholeLSTMCell,
 )
 from keras_st.layers.recurrent.e3d_lstm import E3DLSTMCell
+from keras_st.layers.recurrent.fast_forward import BidirectionalRNN, FastForwardRNN
 from keras_st.layers.recurrent.gru_rcn import GRURCN, LevelScores
 from keras_st.layers.recurrent.hierarchical import ChunkedRNN, ClockStack
 from keras_st.layers.recurrent.multi_lstm import MultiLSTMCell, OverlapAverage

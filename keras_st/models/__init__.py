@@ -6,4 +6,5 @@ from keras_st.models.clip_classifier import ClipClassifier, clip_classifier
 from keras_st.models.encoder_forecaster import EncoderForecaster, encoder_forecaster
 from keras_st.models.forecast_classifier import ForecastClassifier, forecast_classifier
 from keras_st.models.p3d_resnet import FrameResNet, P3DResNet
+from keras_st.models.temporal_resnet import TemporalResNet
 from keras_st.models.weights import inflate_resnet

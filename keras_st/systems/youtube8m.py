@@ -4,28 +4,29 @@ Inputs are `rgb` (B, T, 1024), `audio` (B, T, 128) and `length` (B,), or of whol
 video has several labels or one: the sigmoid of a logit is the probability of its class.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from keras import initializers, layers, regularizers
 
-from keras_st.layers.frame_bag import (
+from keras_st.layers import (
+    BidirectionalRNN,
+    ContextGating,
     DeepBagOfFrames,
+    FastForwardRNN,
     FinalStates,
     FrameAttention,
     FrameChain,
     FrameSample,
     FrameStreams,
     GatedDBoF,
+    MixtureOfExperts,
     NetFV,
     NetRVLAD,
     NetVLAD,
     SoftDBoW,
+    TemporalPool,
 )
-from keras_st.layers.mixture import ContextGating, MixtureOfExperts
-from keras_st.layers.recurrent.fast_forward import BidirectionalRNN, FastForwardRNN
-from keras_st.layers.temporal import TemporalPool
-from keras_st.models import clip_classifier
-from keras_st.models.temporal_resnet import TemporalResNet
+from keras_st.models import TemporalResNet, clip_classifier
 from keras_st.specs import ClassifyTask, InputError, Recipe, Training
 
 FRAMES, MEANS = ("rgb", "audio"), ("mean_rgb", "mean_audio")
@@ -40,7 +41,7 @@ BAGS = {
 }
 
 # what the released configurations of the fast-forward networks set
-FAST_FORWARD = {
+FAST_FORWARD: dict[str, dict[str, Any]] = {
     "offline_depth2": {
         "units": 1024,
         "depth": 2,
@@ -180,6 +181,8 @@ def build_yt8m_netvlad(
         l2: weight of half the sum of squares of the experts' kernels in the loss.
         momentum: of the normalisations' moving statistics.
     """
+    if pooling not in BAGS:
+        raise InputError.unknown("pooling", pooling, BAGS)
     first, other, fewer = BAGS[pooling]
     bags = [first(clusters, momentum)]
     bags += [other(max(1, clusters // fewer), momentum) for _ in task.streams[1:]]
@@ -255,14 +258,16 @@ def build_yt8m_fast_forward(
         path_rate: of the linear path, see `FastForwardRNN`.
         peephole: LSTMs with peepholes.
     """
+    if preset not in FAST_FORWARD:
+        raise InputError.unknown("preset", preset, FAST_FORWARD)
     given = {"units": units, "depth": depth, "chains": chains, "pool": pool, "hidden": hidden, "path_rate": path_rate}
     options = {**FAST_FORWARD[preset], **{name: value for name, value in given.items() if value is not None}}
-    pool, hidden = options.pop("pool"), options.pop("hidden")
-    if len(hidden) != len(HIDDEN[pool]):
-        raise InputError(f'pool="{pool}" has {len(HIDDEN[pool])} dense layers. Received: hidden={list(hidden)}')
-    recurrent = FastForwardRNN(cell=cell, peephole=peephole, return_path=pool == "max", **options)
-    pooled = FrameAttention() if pool == "attention" else TemporalPool("max")
-    return _of_frames(task, classes, FrameStreams([recurrent, pooled]), _dense(hidden, HIDDEN[pool], classes))
+    pooling, sizes = options.pop("pool"), options.pop("hidden")
+    if len(sizes) != len(HIDDEN[pooling]):
+        raise InputError(f'pool="{pooling}" has {len(HIDDEN[pooling])} dense layers. Received: hidden={list(sizes)}')
+    recurrent = FastForwardRNN(cell=cell, peephole=peephole, return_path=pooling == "max", **options)
+    pooled = FrameAttention() if pooling == "attention" else TemporalPool("max")
+    return _of_frames(task, classes, FrameStreams([recurrent, pooled]), _dense(sizes, HIDDEN[pooling], classes))
 
 
 def build_yt8m_temporal_resnet(

@@ -472,6 +472,13 @@ def test_fast_forward_refuses_other_dense_layers(pool, hidden):
         systems.build_yt8m_fast_forward(FRAMES, V, pool=pool, hidden=hidden)
 
 
+def test_unknown_names_are_refused():
+    with pytest.raises(InputError, match="did you mean 'net_vlad'.* Received: pooling='netvlad'"):
+        systems.build_yt8m_netvlad(FRAMES, V, pooling="netvlad")
+    with pytest.raises(InputError, match="did you mean 'offline_depth2'.* Received: preset='offline'"):
+        systems.build_yt8m_fast_forward(FRAMES, V, preset="offline")
+
+
 def test_systems_of_frames_refuse_whole_videos():
     for builder in SMALL:
         if builder in (systems.build_yt8m_logistic, systems.build_yt8m_moe):
