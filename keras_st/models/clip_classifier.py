@@ -104,7 +104,7 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
             self.dropout_layer = layers.Dropout(dropout, dtype=self.dtype_policy)
             self.dense = layers.Dense(classes, dtype=self.dtype_policy, name="logits")
         if average is not None:
-            self.score_average = ScoreAverage(average, dtype=self.dtype_policy)
+            self.score_average = ScoreAverage(average, dtype="float32")  # as what is returned
 
     def part(self, name, stream):
         """The `backbone` or `preprocessing` of a stream, None where it has none."""
