@@ -160,6 +160,22 @@ def test_padding_changes_no_score(rng, kind):
     assert np.abs(numpy(model(x)["logits"]) - padded["logits"]).max() > 1e-4  # it would, were it not told
 
 
+@pytest.mark.parametrize("kind", ["lrcn", "multi-lstm"])
+def test_padding_in_half_precision(rng, kind):
+    """Where a cast drops the mask that a tensor carries."""
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model, x = of_kind(kind, rng)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    x["video"][0, LENGTHS[0] :] = 9.0
+    padded = numpy(model({**x, "length": np.array(LENGTHS)})["logits"])
+    alone = numpy(model({"video": x["video"][:1, : LENGTHS[0]]})["logits"])
+    assert padded.dtype == np.float32
+    np.testing.assert_allclose(padded[:1, : alone.shape[1] if alone.ndim == 3 else None], alone, atol=2e-3)
+    assert np.abs(numpy(model(x)["logits"])[0] - padded[0]).max() > 5e-3
+
+
 def test_padding_of_a_network_of_one_length(rng):
     """Local pooling keeps its windows; those beyond the clip do not see the padding."""
     keras.utils.set_random_seed(1)
