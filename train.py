@@ -83,7 +83,8 @@ def main(argv):
     features, steps = examine(recipe)
     model = build_model(recipe, features)
     if options.extract:
-        return print(f"features: {', '.join(extract(recipe, model, features, options.extract))} in {options.extract}")
+        names = extract(recipe, model, features, options.extract)
+        return print(f"shards: {options.extract} (--data.name=records --task.streams=[{','.join(names)}])")
     if options.resume:
         run = pathlib.Path(options.resume)
         if (run / "done.json").exists():

@@ -164,14 +164,16 @@ class SavedClassifier(SavedModel):
         """Whether its first input can be looked at."""
         return self.feature.name in PIXELS
 
-    def predict(self, clip, batch_size=8):
-        """Probabilities of the classes of a clip.
+    def predict(self, clip, batch_size=8, everything=False):
+        """Probabilities of the classes of a clip; with `everything` a dict of all that the model returns.
 
         Args:
             clip: uint8 0..255 or float 0..1 (fields: in their unit), (T, H, W, C) or (B, T, H, W, C), sampled and
                 sized as in training (`evaluate.py PATH --input` does both for a video of any length and size). Of a
                 model of several inputs a dict of such arrays, by name.
             batch_size: clips at a time.
+            everything: also return `logits` and, of a model that attends, `attention` (T, h, w, 1), beside
+                `probabilities`, all float32, in a dict.
 
         Returns: float32 (classes,), with a batch axis where the clip has one; of a model of frame labels, per frame:
             (T, classes), every probability for itself.
@@ -183,11 +185,16 @@ class SavedClassifier(SavedModel):
         single = scaled[self.feature.name].ndim == len(self.feature.shape)
         outputs = self.outputs(tree_map(lambda x: x[None], scaled) if single else scaled, batch_size)
         logits = outputs["logits"]
-        probabilities = softmax(logits) if logits.ndim == 2 else sigmoid(logits)
-        return probabilities[0] if single else probabilities
+        kept = {name: outputs[name] for name in ("logits", "attention") if name in outputs}
+        kept["probabilities"] = softmax(logits) if logits.ndim == 2 else sigmoid(logits)
+        kept = tree_map(lambda x: x[0], kept) if single else kept
+        return kept if everything else kept["probabilities"]
 
     def outputs(self, clips, batch_size=8):
-        """Everything the model returns for scaled clips, dict of float32 (B, T, ...) by name: `logits`, `attention`."""
+        """What the model itself returns for a batch of clips that `scale` has scaled: dicts by name, in and out.
+
+        For clips in their own range there is `predict(..., everything=True)`.
+        """
         for name, shape in self.input_shapes.items():
             if any(size not in (None, n) for n, size in zip(clips[name].shape[1:], shape)):
                 raise InputError(f"A clip must be {shape}. Received: {name}, shape={clips[name].shape[1:]}")

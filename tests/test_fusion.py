@@ -231,12 +231,12 @@ def damaged(made, tmp_path):
         ("number.csv", lines[0] + "a,b,c,d\n", "'a'"),
         ("infinite.csv", lines[0] + lines[1].replace(lines[1].split(",")[0], "inf"), "inf"),
         ("twice.csv", whole + lines[1], "'test/0.avi' 2 times"),
-        ("quote.csv", whole + '"', "must be text"),
+        ("quote.csv", whole + '"', "be CSV"),
     ):
         (tmp_path / name).write_text(text)
         yield tmp_path / name, word
     (tmp_path / "bytes.csv").write_bytes(b"id,a,b\n\xff,1,2\n")
-    yield tmp_path / "bytes.csv", "must be text"
+    yield tmp_path / "bytes.csv", "be CSV"
     yield tmp_path / "nowhere.csv", "nowhere.csv"
     yield tmp_path / "nowhere.npz", "nowhere.npz"
     yield tmp_path / "scores.txt", "or a .csv or .npz file"

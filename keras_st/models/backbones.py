@@ -143,7 +143,9 @@ def _application(name, shape, dense, weights):
 def _load(model, weights):
     path = pathlib.Path(weights)
     if not path.is_file() or not path.name.endswith((".weights.h5", ".keras")):
-        raise ValueError(f"`weights` of {model.name} must be a .weights.h5 or .keras file. Received: {weights}")
+        raise ValueError(
+            f"`weights` of {model.name} must be a .weights.h5 or .keras file that exists. Received: {weights}"
+        )
     try:
         if path.suffix == ".keras":
             source = keras.saving.load_model(path, compile=False)

@@ -50,4 +50,5 @@ def draw_attention(folder, shown):
         rows.append((name, frames, attention, boxes, truth))
     viz.attention_overlay(rows).savefig(folder / "attention.png")
     viz.save_attention_gif(folder / "attention.gif", *rows[0][1:])
-    return [("Attention, relative to the most in each frame", "attention.png"), ("The first", "attention.gif")]
+    caption = "Attention: colour is relative to the most in each frame, evenly spaced frames"
+    return [(caption, "attention.png"), (f"Attention in {rows[0][0]}, frame by frame", "attention.gif")]

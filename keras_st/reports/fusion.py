@@ -245,7 +245,7 @@ def _read_csv(path):
             reader = csv.reader(file, strict=True)
             rows = [(reader.line_num, row) for row in reader if row]
     except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"A CSV file of scores must be text. Received: {path}: {error}") from error
+        raise InputError(f"A file of scores must be there and be CSV. Received: {path}: {error}") from error
     header = rows[0][1] if rows else []
     if header.count("id") != 1 or len(set(header)) < len(header) or len(set(header) - {"id", "label"}) < 2:
         raise InputError(

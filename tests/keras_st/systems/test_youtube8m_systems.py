@@ -409,19 +409,19 @@ TRAINING = [  # what acts in training
 ]
 
 
-@pytest.mark.parametrize("builder, options", CHANGES, ids=str)
+@pytest.mark.parametrize("builder, options", CHANGES, ids=lambda value: getattr(value, "__name__", str(value)))
 def test_option_changes_the_scores(builder, options, rng):
     inputs = batch(clips(rng))
     scores = [numpy(built(builder, np.random.default_rng(3), **own)(inputs)["logits"]) for own in ({}, options)]
     assert np.abs(scores[0] - scores[1]).max() > 1e-4
 
 
-@pytest.mark.parametrize("builder, options", SIZES_CHANGE, ids=str)
+@pytest.mark.parametrize("builder, options", SIZES_CHANGE, ids=lambda value: getattr(value, "__name__", str(value)))
 def test_option_changes_the_size(builder, options, rng):
     assert built(builder, rng, **options).count_params() != built(builder, rng).count_params()
 
 
-@pytest.mark.parametrize("builder, options", TRAINING, ids=str)
+@pytest.mark.parametrize("builder, options", TRAINING, ids=lambda value: getattr(value, "__name__", str(value)))
 def test_option_changes_training(builder, options, rng):
     inputs, results = batch(clips(rng)), []
     for own in ({}, options):
