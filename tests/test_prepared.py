@@ -116,7 +116,7 @@ def test_views_of_a_clip_of_flow_follow_its_geometry(runs, tmp_path, monkeypatch
     evaluate.main(
         [str(runs["flow"][0]), "--input", str(tmp_path / "flow.npy"), "--out", str(tmp_path / "o"), "--crops=10"]
     )
-    views = 16 * seen[0][0] - 8
+    views = 16 * seen[0]["flow"][0] - 8
     np.testing.assert_allclose(views[:5], np.broadcast_to([4, -2], views[:5].shape), atol=1e-5)
     np.testing.assert_allclose(views[5:10], np.broadcast_to([-4, -2], views[:5].shape), atol=1e-5)
 
