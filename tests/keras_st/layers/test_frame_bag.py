@@ -362,6 +362,10 @@ def test_a_chain_hands_the_mask_on_until_time_is_gone(rng):
         frames = video[witness.evenly_spaced(len(video), 3)]
         want.append(witness.attended(frames, numpy(attention.vector)[:, 0])[0])
     close(chain(x, mask=mask), witness.normalised(np.stack(want), norm_of(norm)))
+    flat = made(
+        fb.FrameChain([layers.Flatten(dtype="float64"), layers.BatchNormalization(dtype="float64")]), rng, x.shape
+    )
+    assert flat(x, mask=mask).shape == (3, T * D)  # a layer that knows nothing of masks
 
 
 def test_streams_refuse_another_number_of_them(rng):

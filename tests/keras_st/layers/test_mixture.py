@@ -106,7 +106,9 @@ def test_mixture_kernels_differ_and_are_penalised():
     layer = MixtureOfExperts(V, 1, kernel_regularizer=keras.regularizers.L2(0.5))
     layer.build((None, D))
     gate, expert, _ = (numpy(w) for w in layer.weights)
-    assert np.abs(gate[:, :V] - expert).max() > 1e-3
+    assert (
+        abs(np.corrcoef(gate.ravel()[: expert.size], expert.ravel())[0, 1]) < 0.9
+    )  # one seed would give the same draws
     layer(np.ones((1, D), "float32"))
     np.testing.assert_allclose(float(sum(layer.losses)), 0.5 * ((gate**2).sum() + (expert**2).sum()), rtol=1e-5)
 
