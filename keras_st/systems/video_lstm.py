@@ -226,7 +226,8 @@ def alstm(dataset: str = "moving_shapes") -> Recipe:
     `--model.score=location`). `--model.num_layers=1` is VideoLSTM's comparison: 3,778,662 parameters with 512 units
     on 512 channels and 101 classes.
     """
-    return _recipe("alstm", build_alstm, dataset, {"units": 64, "num_layers": 3})
+    small = {"units": 8, "num_layers": 1, "hidden": 16, "width": 8}
+    return _recipe("alstm", build_alstm, dataset, {"units": 64, "num_layers": 3}, small=small)
 
 
 def conv_lstm_classifier(dataset: str = "moving_shapes") -> Recipe:
@@ -261,7 +262,8 @@ def video_lstm(dataset: str = "acting_objects") -> Recipe:
     return _recipe("video_lstm", build_video_lstm, dataset, {"filters": 16}, ("video", "flow"))
 
 
-def _recipe(system, builder, dataset, model, streams=None):
+def _recipe(system, builder, dataset, model, streams=None, small=None):
     model = {"hidden": 64, "dropout": 0.0, **model}
-    small = {"hidden": 8, "width": 4, **{name: 4 for name in ("units", "filters") if name in model}}
+    sizes = {name: 4 for name in ("units", "filters") if name in model}
+    small = {"hidden": 8, "width": 4, **sizes, **(small or {})}
     return clips_recipe(system, builder, dataset, model, small, task={"streams": streams} if streams else None)
