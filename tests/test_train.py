@@ -260,7 +260,7 @@ EFFECTS = [  # (options of both runs, what is compared with them, options change
     ("c3d --data.frame_size=32", "", "--model.pool5_pad=torch", "weights"),
     (LRCN, "", "--model.units=5", "weights"),
     (LRCN, "", "--model.feature_dropout=0.5", "weights"),
-    (LRCN, "", "--model.taps=[block3_pool]", "weights"),
+    ("conv_pooling --task.clip_frames=4", "", "--model.taps=[block2_pool]", "weights"),
     (LRCN, "", "--data.speed=[1,2]", "data"),
     ("snippet_lstm --task.clip_frames=4", "", "--model.num_layers=1", "weights"),
     ("snippet_lstm --task.clip_frames=4", "", "--model.gain=mean", "weights"),

@@ -12,8 +12,8 @@ WIDE = "--data.frame_size=16 --training.learning_rate=0.002 --model.width=32"
 GRU = "--data.frame_size=16 --training.epochs=2 --training.learning_rate=0.002 --model.filters=[8,16,32]"
 FLOW = "--data.flow=true --task.streams=[video,flow] --training.epochs=2 --model.width=8"
 AWARE = {  # system -> its options
-    "p3d": "--training.epochs=1 --task.clip_frames=16",
-    "c3d": "--training.epochs=1 --task.clip_frames=16",
+    "p3d": "--training.epochs=2 --task.clip_frames=16",
+    "c3d": "--training.epochs=2 --task.clip_frames=16",
     "lrcn": "--training.epochs=5 --training.learning_rate=0.001 --model.dropout=0 --model.units=64 --model.width=8",
     "snippet_lstm": "--training.epochs=2 --model.width=8",
     "fc_lstm_classifier": "--training.epochs=2 --model.width=8",
@@ -24,7 +24,7 @@ AWARE = {  # system -> its options
     "time_domain_conv": "--training.epochs=2 --model.width=8",
     "alstm": WIDE + " --data.num_sequences=1600 --training.epochs=6 --model.num_layers=1 --model.init_state=zeros "
     "--training.learning_rate=0.001",
-    "conv_alstm": WIDE + " --data.num_sequences=1600 --training.epochs=3 --model.init_state=zeros",
+    "conv_alstm": WIDE + " --data.num_sequences=1600 --training.epochs=4 --model.init_state=zeros",
     "motion_alstm": FLOW,
     "video_lstm": FLOW,
 }
