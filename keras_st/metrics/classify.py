@@ -1,11 +1,26 @@
 """Scores of classifications, from labels and scores per class. NumPy functions; higher is better.
 
-What joins scores is here too: probabilities of margins, weights of several models, means over splits.
+What joins scores is here too: probabilities of margins, weights of several models, means over splits. Those of videos
+with several labels (`gap`, `GAP` ...) come from `keras_st.metrics.youtube8m`.
 """
 
 import itertools
 
 import numpy as np
+
+from keras_st.metrics.youtube8m import (  # noqa: F401
+    GAP,
+    PERR,
+    Hit1,
+    MeanAP,
+    SegmentMeanAP,
+    class_aps,
+    gap,
+    hit1,
+    mean_ap,
+    perr,
+    segment_mean_ap,
+)
 
 
 def top_k_hits(y_true, scores, k=1):
