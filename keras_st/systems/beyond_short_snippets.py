@@ -176,7 +176,7 @@ def time_domain_conv(dataset: str = "moving_shapes") -> Recipe:
 
     Differs: whether the paper rectifies the convolution is not known; here it is.
     """
-    return _recipe("time_domain_conv", build_time_domain_conv, dataset, {"filters": 64}, {"filters": 4})
+    return _recipe("time_domain_conv", build_time_domain_conv, dataset, {"filters": 64}, {"filters": 8, "units": 16})
 
 
 def snippet_lstm(dataset: str = "moving_shapes") -> Recipe:
