@@ -5,7 +5,7 @@ BACKENDS = .venv-backends/bin
 IO = .venv-io/bin
 PYTEST = -m pytest -n 2 --dist=worksteal  # long tests come last in their files
 
-.PHONY: help demo test test-learning test-backends test-io lint bench bench-e3d bench-p3d bench-recognition bench-pipeline bench-flow ablation
+.PHONY: help demo test test-learning test-backends test-io lint bench bench-e3d bench-p3d bench-recognition bench-pipeline bench-flow bench-youtube8m ablation
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /: /'
@@ -51,6 +51,10 @@ bench-pipeline: .venv-backends/ready  ## preparing VIDEOS, reading clips from sh
 bench-flow: .venv/ready  ## TVL1Flow beside OpenCV's TV-L1, DIS and Farneback on the Middlebury pairs: errors, time
 	$(BIN)/python -m benchmarks.flow --data="$(KERAS_ST_DATA)/optical_flow" \
 		--out=runs/benchmarks/flow_$$(date -u +%Y%m%d-%H%M%S).json
+
+bench-youtube8m: .venv/ready  ## reading YouTube-8M's records beside loops in Python: videos a second and core
+	$(BIN)/python -m benchmarks.youtube8m \
+		--out=runs/benchmarks/youtube8m_$$(date -u +%Y%m%d-%H%M%S).json
 
 STEPS ?= 200
 SEEDS ?= 0

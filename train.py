@@ -35,11 +35,12 @@ with cli.quiet_import():
     tf.config.list_physical_devices()
 
 import evaluate
+import evaluate_classes
 from keras_st import saved
 from keras_st.layers import FrameWise
 from keras_st.models import ClipClassifier
 from keras_st.reports.describe import description
-from keras_st.specs import ClassifyTask, ForecastTask, ForecastTraining, InputError, Recipe, Training
+from keras_st.specs import LENGTH, ClassifyTask, ForecastTask, ForecastTraining, InputError, Recipe, Training
 from keras_st.systems import list_systems
 from keras_st.systems import recipe as recipe_of
 from keras_st.training.callbacks import Checkpoint, LogWeight, progress_callbacks
@@ -65,6 +66,8 @@ SET_HERE = {
     "num_frames",
     "min_frames",
     "context_frames",
+    "max_frames",
+    "classes",
     "shuffle",
     "encoded",
     "process",
@@ -232,7 +235,8 @@ def examine(recipe: Recipe):
 def features_of(recipe: Recipe, split):
     """`FeatureSpec`s of what the recipe's model sees of its data set, a tuple."""
     dataset, options = dataset_of(recipe, split), {**recipe.data, "num_frames": frames_of(recipe.task)}
-    return tuple(feature_spec(dataset, **options, stream=stream) for stream in streams_of(recipe.task))
+    streams = tuple(feature_spec(dataset, **options, stream=stream) for stream in streams_of(recipe.task))
+    return streams + ((LENGTH,) if "length" in dataset.element_spec else ())
 
 
 def streams_of(task):
@@ -253,6 +257,11 @@ def check_labels(clips, split, classes, of="video"):
             "A classifier needs a data set with labels, such as left_right, moving_shapes, ut_interaction, or records "
             f"with labels. Received: {sorted(clips.element_spec)}"
         )
+    if of == "several":  # the data set itself sees to it that they are 0, 1 or -1
+        count = clips.element_spec["label"].shape[-1]
+        if count != classes:
+            raise InputError(f"Videos have labels of {count} classes. Received: --model.classes={classes}")
+        return
     for label in clips.map(lambda clip: clip["label"]).as_numpy_iterator():
         if of == "frames":
             if label.shape[-1] != classes or not np.isin(label, (-1, 0, 1)).all():
@@ -282,9 +291,11 @@ def build_model(recipe: Recipe, features):
     except ValueError as error:
         raise InputError(str(error)) from error
     if classifies:
-        if model.average is not None and recipe.task.labels == "frames":
+        gives = "frames" if model.average is None else "several" if model.multi_label else "video"
+        if gives != recipe.task.labels:
+            told = {"video": "one class a video", "several": "several classes a video", "frames": "classes of frames"}
             raise InputError(
-                f"{recipe.system} gives one class a video; multi_lstm labels frames. Received: task.labels=frames"
+                f"{recipe.system} gives {told[gives]} (--task.labels={gives}). Received: {recipe.task.labels}"
             )
         return model
     training, needed = recipe.training, make_policy(recipe.training.rollout).input_names
@@ -345,7 +356,8 @@ def told_of(recipe: Recipe):
         return {"horizon_frames": recipe.task.horizon_frames}
     count = recipe.model["classes"]
     names = class_names(**recipe.data)
-    return {"classes": list(names) if names and len(names) == count else [str(n) for n in range(count)]}
+    names = list(names) if names and len(names) == count else [str(n) for n in range(count)]
+    return {"classes": names, "multi_label": recipe.task.labels != "video"}
 
 
 def dataset_of(recipe: Recipe, split, **options):
@@ -356,6 +368,7 @@ def dataset_of(recipe: Recipe, split, **options):
     options = {"seed": recipe.training.seed, "num_frames": frames, "min_frames": frames, "encoded": True, **options}
     if isinstance(recipe.task, ClassifyTask):
         options["min_frames"] = 1  # videos that are too short start over
+        options |= {"max_frames": recipe.task.clip_frames, "classes": recipe.model["classes"]}  # of padded videos
     else:
         options["context_frames"] = recipe.task.context_frames
     return make_dataset(recipe.data["name"], split, **data, **{k: v for k, v in options.items() if k in taken})
@@ -494,7 +507,7 @@ def finish(recipe: Recipe, run, model, features, saved_models):
     model.save(partial)
     os.replace(partial, run / "model.keras")
     trained = saved.load(run)
-    score = evaluate.score_classes if isinstance(recipe.task, ClassifyTask) else evaluate.score
+    score = evaluate_classes.score_classes if isinstance(recipe.task, ClassifyTask) else evaluate.score
     evaluation = score(trained, evaluate.next_folder(trained))
     (run / "metrics.json").write_bytes((evaluation / "metrics.json").read_bytes())
     served = None

@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 
 from keras_st.metrics.classify import sigmoid, softmax
-from keras_st.specs import PIXELS, VIDEO, FeatureSpec, InputError
+from keras_st.specs import LENGTH, PIXELS, VIDEO, FeatureSpec, InputError
 
 
 def load(path):
@@ -65,6 +65,10 @@ class SavedModel:
         no range, stay as they are.
         """
         clip, feature = np.asarray(clip), feature or self.feature
+        if feature == LENGTH:
+            if clip.dtype.kind not in "iu" or clip.ndim > 1 or (clip.size and clip.min() < 0):
+                raise InputError(f"`length` must be integers, 0 or more. Received: {clip.dtype} {clip.tolist()}")
+            return clip.astype("int32")
         shape, rank = feature.shape, len(feature.shape)
         if clip.ndim not in (rank, rank + 1) or clip.shape[-1] != shape[-1] or 0 in clip.shape:
             letters = "".join(f"{letter}, " for letter in ("T", "H", "W")[: rank - 1])
@@ -152,12 +156,13 @@ class SavedClassifier(SavedModel):
     Attributes:
         input_shapes: `{name: shape of a clip}` that it takes, (T, H, W, C) of pixels, None where a size varies.
         classes: names of the classes in the order of its scores; numbers where nothing beside the model says.
+        multi_label: whether classes do not exclude each other.
         model: the Keras model; None of a served folder.
     """
 
-    def __init__(self, path, run, features, recipe, input_shapes, classes, feature_is_known=True, model=None):
-        super().__init__(path, run, features, recipe, feature_is_known)
-        self.input_shapes, self.classes, self.model = input_shapes, classes, model
+    def __init__(self, path, run, features, recipe, input_shapes, classes, multi_label, known=True, model=None):
+        super().__init__(path, run, features, recipe, known)
+        self.input_shapes, self.classes, self.multi_label, self.model = input_shapes, classes, multi_label, model
 
     @property
     def shows_pixels(self):
@@ -170,15 +175,19 @@ class SavedClassifier(SavedModel):
         Args:
             clip: uint8 0..255 or float 0..1 (fields: in their unit), (T, H, W, C) or (B, T, H, W, C), sampled and
                 sized as in training (`evaluate.py PATH --input` does both for a video of any length and size). Of a
-                model of several inputs a dict of such arrays, by name.
+                model of several inputs a dict of such arrays, by name; `length`, the steps before padding, int (), may
+                be left out where there is none.
             batch_size: clips at a time.
             everything: also return `logits` and, of a model that attends, `attention` (T, h, w, 1), beside
                 `probabilities`, all float32, in a dict.
 
         Returns: float32 (classes,), with a batch axis where the clip has one; of a model of frame labels, per frame:
-            (T, classes), every probability for itself.
+            (T, classes). Of a model of several labels every probability is for itself.
         """
         clips = clip if isinstance(clip, dict) else {self.feature.name: clip}
+        if LENGTH in self.features and LENGTH.name not in clips and self.feature.name in clips:
+            shape = np.shape(clips[self.feature.name])
+            clips = {**clips, LENGTH.name: np.full(shape[:-2], shape[-2] if len(shape) > 1 else 0, "int32")}
         if set(clips) != {feature.name for feature in self.features}:
             raise InputError(f"The model takes {[f.name for f in self.features]}. Received: {sorted(clips)}")
         scaled = {feature.name: self.scale(clips[feature.name], feature) for feature in self.features}
@@ -186,7 +195,7 @@ class SavedClassifier(SavedModel):
         outputs = self.outputs(tree_map(lambda x: x[None], scaled) if single else scaled, batch_size)
         logits = outputs["logits"]
         kept = {name: outputs[name] for name in ("logits", "attention") if name in outputs}
-        kept["probabilities"] = softmax(logits) if logits.ndim == 2 else sigmoid(logits)
+        kept["probabilities"] = (sigmoid if self.multi_label else softmax)(logits)
         kept = tree_map(lambda x: x[0], kept) if single else kept
         return kept if everything else kept["probabilities"]
 
@@ -229,8 +238,8 @@ def _from_keras(file):
         if not known:
             features = [_guessed(stream, shape) for stream, shape in model.input_shapes.items()]
         classes = read_classes(folder / "features.json") or [str(n) for n in range(model.num_classes)]
-        run = _runner(model)
-        return SavedClassifier(file, run, features, recipe, model.input_shapes, classes, known, model)
+        shapes, run = model.input_shapes, _runner(model)
+        return SavedClassifier(file, run, features, recipe, shapes, classes, model.multi_label, known, model)
 
     feature = features[0] if known else dataclasses.replace(VIDEO, shape=(None, None, None, model.channels))
 
@@ -267,17 +276,22 @@ def _from_served(folder):
         raise InputError(f"{folder} is not a whole served model. Received: no {extra.name}/features.json")
     if classes is not None:
         run, input_shapes = served.classifier(folder, features)
-        return SavedClassifier(folder, run, features, recipe, input_shapes, classes)
+        multi_label = _read_task(extra / "features.json")["multi_label"]
+        return SavedClassifier(folder, run, features, recipe, input_shapes, classes, multi_label)
     run, horizon = served.forecaster(folder, features[0])
     return SavedForecaster(folder, run, features[0], recipe, horizon, True)
 
 
 def read_classes(path):
     """Names of the classes in a features.json, None where it has none."""
+    return _read_task(path).get("classes")
+
+
+def _read_task(path):
     try:
-        return json.loads(path.read_text()).get("classes")
+        return json.loads(path.read_text())
     except (OSError, ValueError):
-        return None
+        return {}
 
 
 def _read_features(path):

@@ -49,6 +49,7 @@ class FeatureSpec:
 
 
 PIXELS = ("video", "flow")  # streams that are resized, cropped and mirrored; all others are stored features
+LENGTH = FeatureSpec("length", "int32", (), unit="steps")  # of a padded clip, beside its streams
 VIDEO = FeatureSpec("video", "uint8", (None, None, None, None), (0.0, 255.0), "grey level")
 
 
@@ -89,7 +90,7 @@ class ClassifyTask:
         average: what is averaged over views, "probabilities" or "logits".
         streams: what a model sees: "video", the optical "flow" stored beside it, or names of stored features.
         short: what videos shorter than a clip do: start over ("loop") or repeat their "last" frame.
-        labels: one class for a "video", or several at once for every one of its "frames".
+        labels: one class for a "video", "several" for a video, or several for every one of its "frames".
     """
 
     clip_frames: int = 16
@@ -104,7 +105,7 @@ class ClassifyTask:
     average: Literal["probabilities", "logits"] = "probabilities"
     streams: tuple[str, ...] = ("video",)
     short: Literal["loop", "last"] = "loop"
-    labels: Literal["video", "frames"] = "video"
+    labels: Literal["video", "several", "frames"] = "video"
 
     def __post_init__(self):
         _at_least(self, 1, "clip_frames", "frame_stride", "test_clips")
@@ -144,6 +145,8 @@ class ClassifyTask:
         size = self.crop or self.resize or (None, None)
         return {
             spec.name: (self.clip_frames, *(size if spec.name in PIXELS else spec.shape[1:-1]), spec.shape[-1])
+            if len(spec.shape) > 1
+            else spec.shape  # of whole videos
             for spec in features
         }
 

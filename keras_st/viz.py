@@ -85,6 +85,20 @@ def training_curves(history):
     return figure
 
 
+def precision_by_frequency(counts, precisions):
+    """Average precision of classes over the numbers of videos that have them."""
+    figure = _figure(5, 3)
+    axes = figure.add_subplot()
+    axes.plot(counts, precisions, ".", markersize=4, alpha=0.6)
+    axes.set_xscale("log")
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel("videos of the class")
+    axes.set_ylabel("average precision")
+    axes.grid(alpha=0.3)
+    figure.tight_layout()
+    return figure
+
+
 def confusion_matrix(counts, classes=None):
     """Counts (classes, classes), rows true, columns predicted."""
     counts = np.asarray(counts)

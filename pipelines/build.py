@@ -38,6 +38,7 @@ from pipelines.datasets.scenes import scenes_listing
 from pipelines.datasets.sports1m import sports1m_listing
 from pipelines.datasets.tfds import tfds
 from pipelines.datasets.thermal import thermal, thermal_frames
+from pipelines.datasets.topics import topics
 from pipelines.datasets.ucf101 import ucf101_listing
 from pipelines.datasets.ut_interaction import ut_interaction, ut_interaction_listing
 from pipelines.datasets.weizmann import weizmann_listing
@@ -62,6 +63,7 @@ DATASETS: dict[str, Callable[..., tf.data.Dataset]] = {
     "tfds": tfds,
     "thermal": thermal,
     "thermal_frames": thermal_frames,
+    "topics": topics,
     "ut_interaction": ut_interaction,
     "youtube8m": youtube8m,
 }
@@ -98,7 +100,6 @@ FEATURES: dict[str, Callable[..., FeatureSpec]] = {
     "records": records.feature,
     "thermal": thermal_module.feature,
     "thermal_frames": thermal_module.feature,
-    "youtube8m": youtube8m_module.feature,
 }
 
 # name -> names of the classes, or function(root) of those that the files hold
@@ -175,6 +176,6 @@ def feature_spec(dataset: tf.data.Dataset, name: str | None = None, stream="vide
     if stream == "video":
         value_range = (0.0, 255.0) if dtype == tf.uint8 else (0.0, 1.0)
         return dataclasses.replace(VIDEO, dtype=dtype.name, shape=shape, value_range=value_range)
-    if len(shape) < 2 or not dtype.is_floating:
-        raise InputError(f"A stream is a float array a step. Received: stream={stream!r}, {dtype.name} {shape}")
+    if not shape or not dtype.is_floating:
+        raise InputError(f"A stream is a float array. Received: stream={stream!r}, {dtype.name} {shape}")
     return FeatureSpec(stream, dtype.name, shape, unit="px/frame" if stream == "flow" else "")

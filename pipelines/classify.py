@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_st.specs import PIXELS, ClassifyTask, FeatureSpec, InputError
+from keras_st.specs import LENGTH, PIXELS, ClassifyTask, FeatureSpec, InputError
 from pipelines import transforms
 from pipelines.sampling import random_clip, spread_clips
 from pipelines.schema import decode_frames
@@ -16,7 +16,12 @@ def training_clips(dataset, specs: tuple[FeatureSpec, ...], task: ClassifyTask, 
 
     inputs: by the names in `specs`, float32 (B, T, H, W, C), values 0..1 (flow that was enlarged may leave them);
     features as they are stored, float32 (B, T, D) or (B, T, h, w, C).
-    targets: `logits`, the labels: int64 (B,); of frames float32 (B, T, K), 0 or 1, rows of -1 where not labelled.
+    targets: `logits`, the labels: int64 (B,); several float32 (B, K), 0 or 1, -1 where not known; of frames float32
+    (B, T, K), rows of -1 where not labelled.
+
+    Where the data set itself makes videos alike (`length`, steps before the padding, is then among the `specs`), or
+    streams have no time axis, an element is taken whole.
+
     With a `frame_stride` flow is that of every so manyth frame to the one after it.
     Place in time, crop and mirroring are functions of `seed` (int64 scalar, also a tensor) and the video's place in
     the data set.
@@ -24,6 +29,8 @@ def training_clips(dataset, specs: tuple[FeatureSpec, ...], task: ClassifyTask, 
     check_elements(dataset, specs, task)
 
     def draw(index, element):
+        if _are_whole(specs):
+            return {spec.name: element[spec.name] for spec in specs}, {"logits": _labels(element, None, task)}
         pair = tf.stack([tf.cast(seed, tf.int64), 8 * index])
         length = tf.shape(element[specs[0].name])[0]
         places = random_clip(length, task.clip_frames, task.frame_stride, pair, task.short)
@@ -44,7 +51,7 @@ def view_batches(dataset, specs: tuple[FeatureSpec, ...], task: ClassifyTask, ba
     """Batches `(inputs, targets)` of all test views of every video, nothing random.
 
     inputs: by the names in `specs` float32 (B, views, T, ...) as in `training_clips`, `id` string (B,).
-    targets: `logits`, the labels int64 (B,).
+    targets: `logits`, the labels as in `training_clips`.
 
     With labels of frames a video is one view, all of it (every `frame_stride`-th frame), in a batch of its own, for
     videos differ in length: inputs (1, 1, T, ...), targets float32 (1, T, K).
@@ -52,6 +59,9 @@ def view_batches(dataset, specs: tuple[FeatureSpec, ...], task: ClassifyTask, ba
     check_elements(dataset, specs, task)
 
     def views(element):
+        if _are_whole(specs):
+            inputs = {spec.name: element[spec.name][None] for spec in specs}
+            return {**inputs, "id": element["id"]}, {"logits": _labels(element, None, task)}
         inputs = {spec.name: views_of_element(element, spec, task) for spec in specs}
         places = view_places(tf.shape(element[specs[0].name])[0], task)[0]
         return {**inputs, "id": element["id"]}, {"logits": _labels(element, places, task)}
@@ -123,6 +133,8 @@ def _labels(element, places, task):
     """The target of a clip: the video's label, or those of the frames at `places`."""
     if task.labels == "video":
         return element["label"]
+    if task.labels == "several":
+        return tf.cast(element["label"], tf.float32)
     return tf.cast(tf.gather(element["label"], places), tf.float32)
 
 
@@ -131,7 +143,11 @@ def check_elements(dataset, specs, task: ClassifyTask):
     known = dataset.element_spec
     if "label" not in known:
         raise InputError(f"A classifier needs clips with a label. Received: {sorted(known)}")
-    rank, kind = (0, "(): one class") if task.labels == "video" else (2, "(T, K): 0 or 1 for every frame and class")
+    rank, kind = {
+        "video": (0, "(): one class"),
+        "several": (1, "(K,): 0 or 1 for every class"),
+        "frames": (2, "(T, K): 0 or 1 for every frame and class"),
+    }[task.labels]
     if known["label"].shape.rank not in (None, rank):
         raise InputError(
             f"With task.labels={task.labels} the `label` of a video is {kind}. "
@@ -143,6 +159,8 @@ def check_elements(dataset, specs, task: ClassifyTask):
             f"Received: task.test_clips={task.test_clips}, task.test_crops={task.test_crops}"
         )
     _check_features(specs, task)
+    if _are_whole(specs):
+        return _check_whole(specs, task)
     lengths = {spec.name: known[spec.name].shape[0] for spec in specs}
     if len(set(lengths.values()) - {None}) > 1:
         raise InputError(f"Streams of a video have the same number of steps. Received: {lengths}")
@@ -151,14 +169,34 @@ def check_elements(dataset, specs, task: ClassifyTask):
             _check_frames(known[spec.name].shape, spec, task)
 
 
+def _are_whole(specs):
+    """Whether elements are clips as they come: padded, or without a time axis."""
+    return LENGTH in specs or all(len(spec.shape) == 1 for spec in specs)
+
+
+def _check_whole(specs, task):
+    """Nobody may believe that steps of padded videos, or of videos that have none, are chosen."""
+    told = {"frame_stride": task.frame_stride, "test_clips": task.test_clips}
+    for option, value in told.items():
+        if value != 1:
+            raise InputError(f"These videos are taken whole, in one view. Received: task.{option}={value}")
+    if task.labels == "frames":
+        raise InputError("These videos are labelled as a whole. Received: task.labels=frames")
+    for spec in specs:
+        if len(spec.shape) > 1 and spec.shape[0] != task.clip_frames:
+            raise InputError(
+                f"`{spec.name}` has {spec.shape[0]} steps a video. Received: task.clip_frames={task.clip_frames}"
+            )
+
+
 def _check_features(specs, task):
     """Stored features are not resized, cut or mirrored: nobody may believe that they were."""
-    features = [spec.name for spec in specs if spec.name not in PIXELS]
+    features = [spec.name for spec in specs if spec.name not in PIXELS and spec != LENGTH]
     if features and task.test_crops > 1:
         raise InputError(
             f"Stored features have no crops. Received: task.test_crops={task.test_crops} with {', '.join(features)}"
         )
-    for option in ("resize", "crop", "flip") if len(features) == len(specs) else ():
+    for option in () if any(spec.name in PIXELS for spec in specs) else ("resize", "crop", "flip"):
         if getattr(task, option):
             raise InputError(
                 f"Stored features are taken as they are; `{option}` is for video and flow. "

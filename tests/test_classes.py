@@ -11,6 +11,7 @@ import yaml
 from PIL import Image
 
 import evaluate
+import evaluate_classes
 import train
 from keras_st import cli, saved
 from keras_st.metrics import classify
@@ -44,7 +45,7 @@ def test_the_table_is_the_metric_functions_on_all_views(clips_run):
     recipe = train.load_recipe(model.recipe)
     assert recipe.task.test_clips == 2
     labels, scores, right = [], [], []
-    for inputs, targets in evaluate.views_of(recipe, model.features, "test"):
+    for inputs, targets in evaluate_classes.views_of(recipe, model.features, "test"):
         for video, label in zip(inputs["video"].numpy(), targets["logits"].numpy()):
             views = np.stack([model.predict(view) for view in video])
             labels.append(label)
@@ -96,7 +97,9 @@ def test_views_of_the_evaluation_can_be_chosen(clips_run, tmp_path):
     assert result["views"] == {"clips": 3, "crops": 10, "frames": 4, "average": "probabilities"}
     model, scores = saved.load(run), []
     for changed in ({}, {"placement": "ends"}, {"average": "logits"}, {"test_clips": 1}, {"test_crops": 5}):
-        out = evaluate.score_classes(model, tmp_path / "-".join(changed or ["base"]), {"test_clips": 2, **changed})
+        out = evaluate_classes.score_classes(
+            model, tmp_path / "-".join(changed or ["base"]), {"test_clips": 2, **changed}
+        )
         scores.append(np.load(out / "scores.npz")["scores"])
     for n in range(1, 5):
         assert np.abs(scores[n] - scores[0]).max() > 1e-7, n
@@ -150,7 +153,7 @@ def test_extraction(clips_run, tmp_path, rng):
         np.testing.assert_allclose(stored["prob"].sum(-1), 1, atol=1e-5)
         assert sorted(stored["labels"]) == [1, 2, 4] and len(set(stored["ids"])) == 3
         model = saved.load(run)
-        one = evaluate.views_of(
+        one = evaluate_classes.views_of(
             train.load_recipe({**model.recipe, "task": {**model.recipe["task"], "test_clips": 3}}),
             model.features,
             "train",

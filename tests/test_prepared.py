@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import evaluate
+import evaluate_classes
 import train
 from keras_st import saved
 from keras_st.specs import InputError
@@ -79,7 +80,7 @@ def test_a_network_of_flow_sees_flow(shards, runs):
     np.testing.assert_allclose(answer, model.predict(flow), atol=1e-5)
     np.testing.assert_allclose(saved.load(served).predict(flow), model.predict(flow), atol=1e-5)
     motion = {}
-    for inputs, _ in evaluate.views_of(train.load_recipe(model.recipe), model.features, "test"):
+    for inputs, _ in evaluate_classes.views_of(train.load_recipe(model.recipe), model.features, "test"):
         for name, views in zip(inputs["id"].numpy(), 16 * inputs["flow"].numpy() - 8):
             motion[name.decode().split("/")[0]] = np.median(views, axis=(0, 1, 2, 3))
     assert motion["right"][0] > 0.5 and abs(motion["right"][1]) < 0.2  # 2 px of 64 columns, of which 32 are left
@@ -98,7 +99,7 @@ def test_a_video_of_the_users_is_brought_to_the_size_of_the_shards(shards, runs,
     write_video(tmp_path / "v.avi", np.full((9, 60, 80, 3), 90, np.uint8))
     evaluate.main([str(runs["video"][0]), "--input", str(tmp_path / "v.avi"), "--out", str(tmp_path / "out")])
     assert sum(json.loads((tmp_path / "out" / "probabilities.json").read_text()).values()) == pytest.approx(1, abs=1e-5)
-    frames = evaluate.read_input(tmp_path / "v.avi", {}, saved.load(runs["video"][0]).feature)
+    frames = evaluate_classes.read_input(tmp_path / "v.avi", {}, saved.load(runs["video"][0]).feature)
     assert frames.shape == (9, 24, 32, 3)
     with pytest.raises(InputError, match="sees optical flow"):
         evaluate.main([str(runs["flow"][0]), "--input", str(tmp_path / "v.avi"), "--out", str(tmp_path / "flow")])
@@ -108,7 +109,7 @@ def test_a_video_of_the_users_is_brought_to_the_size_of_the_shards(shards, runs,
 
 def test_views_of_a_clip_of_flow_follow_its_geometry(runs, tmp_path, monkeypatch):
     seen = []
-    score = evaluate.score_views
+    score = evaluate_classes.score_views
     monkeypatch.setattr(
         evaluate, "score_views", lambda model, views, average: seen.append(views) or score(model, views, average)
     )
@@ -124,8 +125,10 @@ def test_views_of_a_clip_of_flow_follow_its_geometry(runs, tmp_path, monkeypatch
 def test_flow_is_drawn_in_its_colours(runs):
     feature = saved.load(runs["flow"][0]).feature
     right = np.full((2, 4, 5, 2), (3.0, 0.0))
-    np.testing.assert_allclose(evaluate.viewable((right + 8) / 16, feature), np.broadcast_to((1, 0, 0), (2, 4, 5, 3)))
-    slow = evaluate.viewable((right / 30 + 8) / 16, feature)
+    np.testing.assert_allclose(
+        evaluate_classes.viewable((right + 8) / 16, feature), np.broadcast_to((1, 0, 0), (2, 4, 5, 3))
+    )
+    slow = evaluate_classes.viewable((right / 30 + 8) / 16, feature)
     np.testing.assert_allclose(slow, np.broadcast_to((1, 0.9, 0.9), (2, 4, 5, 3)), atol=1e-6)  # 0.1 px is no motion
 
 

@@ -128,7 +128,7 @@ def _mean(precisions):
 
 
 class _VideoMean(keras.metrics.Metric):
-    """Streaming mean of a value of every video. `sample_weight` (B,) weighs videos."""
+    """Streaming mean of a value of every video. `sample_weight` (B,) weighs videos; labels of -1 count as 0."""
 
     def __init__(self, from_logits=False, name=None, **kwargs):
         super().__init__(name=name, **kwargs)
@@ -137,7 +137,7 @@ class _VideoMean(keras.metrics.Metric):
         self.count = self.add_variable((), "zeros", name="count")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        values = self._values(ops.cast(y_true, "float32"), ops.cast(y_pred, "float32"))
+        values = self._values(ops.cast(y_true > 0, "float32"), ops.cast(y_pred, "float32"))
         weights = ops.ones_like(values) if sample_weight is None else ops.cast(sample_weight, "float32")
         self.total.assign_add(ops.sum(values * weights))
         self.count.assign_add(ops.sum(weights))
@@ -206,7 +206,7 @@ class _Ranking(keras.metrics.Metric):
             raise ValueError("Rankings have no weights of videos. Received: sample_weight")
         if self.bins is None:
             return self._keep(*_checked(*_as_numpy(y_true, y_pred)))
-        y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
+        y_true, y_pred = ops.cast(y_true > 0, "float32"), ops.cast(y_pred, "float32")
         scores, hits, places = self._top(y_true, y_pred)
         hits = ops.reshape(hits, (-1,))
         if not self.from_logits:

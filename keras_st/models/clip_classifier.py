@@ -47,6 +47,8 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
         attention_penalty: float. Weight of `keras_st.ops.attention.attention_penalty`, beside the mean of the losses
             of steps.
         clip_frames: int or None. Steps that a clip must have; None: any number.
+        multi_label: bool. Classes do not exclude each other: the probability of one is the sigmoid of its logit. With
+            `average=None` it is always so.
 
     Raises: ValueError: values outside the above; a clip with another number of channels.
     """
@@ -66,6 +68,7 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
         attends=False,
         attention_penalty=0.0,
         clip_frames=None,
+        multi_label=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -100,6 +103,7 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
         self.feature_dropout = feature_dropout
         self.feature_dropout_layer = layers.Dropout(feature_dropout, dtype=self.dtype_policy)
         self.attends, self.attention_penalty, self.clip_frames = attends, attention_penalty, clip_frames
+        self.multi_label = multi_label or average is None
         if classes is not None and head is None:
             self.dropout_layer = layers.Dropout(dropout, dtype=self.dtype_policy)
             self.dense = layers.Dense(classes, dtype=self.dtype_policy, name="logits")
@@ -116,6 +120,9 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
         """`{stream: shape of a clip}` that the model takes, (T, H, W, C) of pixels, None where a size varies."""
         shapes = {}
         for stream, shape in self._built_for.items():
+            if len(shape) == 2:  # of whole videos
+                shapes[stream] = shape[1:]
+                continue
             backbone = self.part("backbone", stream)
             known = getattr(backbone, "input_shape", (None,) * 5)[1:-1]
             if isinstance(backbone, FrameWise):
@@ -137,7 +144,7 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
 
     def build(self, input_shape):
         self._built_for = {stream: tuple(input_shape[stream]) for stream in self.streams}
-        self.compute_output_shape(input_shape)
+        self.compute_output_shape(self._built_for)
 
     def call(self, inputs, training=None):
         mask = None
@@ -166,6 +173,8 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
                 raise ValueError(f"`step_loss` needs scores of steps (B, T, classes). Received: {tuple(x.shape)}")
             outputs["step_logits"] = x
         if len(x.shape) == 3 and self.average is not None:
+            if self.multi_label:
+                raise ValueError("Scores of steps are averaged of classes that exclude each other. Received: others")
             x = self.score_average(x, mask=mask)
         return {"logits": x, **outputs}
 
@@ -212,7 +221,7 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
             inside = keras.Model(network.inputs, {n: network.get_layer(n).output for n in inner})
             outputs.update((FrameWise(inside) if isinstance(backbone, FrameWise) else inside)(x))
         if "prob" in names:
-            outputs["prob"] = ops.softmax(self({stream: clips})["logits"])
+            outputs["prob"] = (ops.sigmoid if self.multi_label else ops.softmax)(self({stream: clips})["logits"])
         return keras.Model(clips, outputs)
 
     def compute_output_spec(self, inputs, training=None):

@@ -8,6 +8,7 @@ import os
 import pathlib
 import tempfile
 
+from keras_st import viz
 from keras_st.specs import InputError
 
 
@@ -80,3 +81,12 @@ def read_history(path):
         rows = list(csv.DictReader(file))
     names = [name for name in (rows[0] if rows else []) if name.endswith(("loss", "mse"))]
     return {name: [float(row[name]) for row in rows] for name in names} or None
+
+
+def draw_history(folder, history):
+    """The losses over epochs, where they are known; `[(caption, file)]`."""
+    if history is None:
+        return []
+    losses = {name: values for name, values in history.items() if name.endswith("loss")}
+    viz.training_curves(losses).savefig(folder / "training.png")
+    return [("Training", "training.png")]

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 import yaml
 
-from keras_st.specs import VIDEO, FeatureSpec, InputError
+from keras_st.specs import LENGTH, VIDEO, FeatureSpec, InputError
 
 
 def export(model, base_dir, recipe=None, horizon=None, features=None, classes=None):
@@ -21,7 +21,8 @@ def export(model, base_dir, recipe=None, horizon=None, features=None, classes=No
         serving_float:   inputs float32 0..1 (models of 8-bit video only)
     Outputs of a forecaster: `frames` float32 (B, horizon, H, W, C), of video in 0..1, of fields in their unit; the
     number of context frames is free, the horizon fixed. Of a classifier: `logits` and `probabilities` (B, classes),
-    of one of frame labels (B, T, classes), and, where the model has it, its `attention`.
+    of one of frame labels (B, T, classes), and, where the model has it, its `attention`. A model of padded clips also
+    takes `length` int32 (B,).
 
     The folder is written aside and renamed when whole. `assets.extra/` holds `recipe.yaml` and `features.json`.
 
@@ -69,14 +70,14 @@ def _task(model, horizon, classes):
     names = [str(n) for n in range(model.num_classes)] if classes is None else list(classes)
     if len(names) != model.num_classes:
         raise InputError(f"The model has {model.num_classes} classes. Received: {len(names)} names")
-    return {"classes": names}
+    return {"classes": names, "multi_label": model.multi_label}
 
 
 def _write_saved_model(model, folder, features: list[FeatureSpec], task):
-    forecasts, multi_label = "horizon_frames" in task, getattr(model, "average", "") is None
+    forecasts = "horizon_frames" in task
     ranges = {feature.name: feature.value_range or (0.0, 1.0) for feature in features}
     any_size = {features[0].name: (None, None, None, features[0].shape[-1])}
-    shapes = any_size if forecasts else model.input_shapes
+    shapes = any_size if forecasts else {**model.input_shapes, LENGTH.name: LENGTH.shape}
 
     def serving_float(inputs):
         options = {"horizon_frames": task["horizon_frames"]} if forecasts else {}
@@ -87,7 +88,7 @@ def _write_saved_model(model, folder, features: list[FeatureSpec], task):
             in_unit, frames = features[0].dtype != "uint8", outputs["frames"]
             served["frames"] = low + (high - low) * frames if in_unit else tf.clip_by_value(frames, 0.0, 1.0)
         if "logits" in outputs:
-            probabilities = (tf.sigmoid if multi_label else tf.nn.softmax)(outputs["logits"])
+            probabilities = (tf.sigmoid if task.get("multi_label") else tf.nn.softmax)(outputs["logits"])
             served |= {"logits": outputs["logits"], "probabilities": probabilities}
         return served | {name: outputs[name] for name in ("attention",) if name in outputs}
 
@@ -95,6 +96,9 @@ def _write_saved_model(model, folder, features: list[FeatureSpec], task):
         scaled = {}
         for name, x in inputs.items():
             low, high = ranges[name]
+            if name == LENGTH.name:
+                scaled[name] = x
+                continue
             scaled[name] = (tf.cast(x, tf.float32) - low) / (high - low)
         return serving_float(scaled)
 
@@ -117,8 +121,8 @@ def _write_saved_model(model, folder, features: list[FeatureSpec], task):
 
 
 def _served(feature):
-    """Dtype in which an input is served: bytes as bytes, all else float32."""
-    return "uint8" if feature.dtype == "uint8" else "float32"
+    """Dtype in which an input is served: bytes and integers as they are, all else float32."""
+    return feature.dtype if feature.dtype in ("uint8", "int32") else "float32"
 
 
 def _rename_to_next_version(folder, base):

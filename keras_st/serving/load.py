@@ -63,8 +63,8 @@ def _caller(folder, signature, ranges, expected):
     def call(inputs):
         served = {}
         for name, (low, high) in ranges.items():
-            x = low + (high - low) * inputs[name]
-            served[name] = tf.constant(np.round(x).astype("uint8") if specs[name].dtype == tf.uint8 else x)
+            x, dtype = low + (high - low) * inputs[name], specs[name].dtype.as_numpy_dtype
+            served[name] = tf.constant(np.round(x).astype(dtype) if np.issubdtype(dtype, np.integer) else x)
         try:
             return {name: value.numpy() for name, value in signature(**served).items()}
         except tf.errors.InvalidArgumentError as error:

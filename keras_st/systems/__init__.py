@@ -36,6 +36,17 @@ from keras_st.systems.video_lstm import (
     motion_alstm,
     video_lstm,
 )
+from keras_st.systems.youtube8m import (
+    yt8m_dbof,
+    yt8m_fast_forward_lstm,
+    yt8m_logistic,
+    yt8m_lstm,
+    yt8m_moe,
+    yt8m_netvlad,
+    yt8m_temporal_resnet,
+    yt8m_two_stream_gru,
+    yt8m_two_stream_lstm,
+)
 
 SYSTEMS: dict[str, Callable[..., Recipe]] = {
     "alstm": alstm,
@@ -74,6 +85,15 @@ SYSTEMS: dict[str, Callable[..., Recipe]] = {
     "stacked_gru_rcn": stacked_gru_rcn,
     "time_domain_conv": time_domain_conv,
     "video_lstm": video_lstm,
+    "yt8m_dbof": yt8m_dbof,
+    "yt8m_fast_forward_lstm": yt8m_fast_forward_lstm,
+    "yt8m_logistic": yt8m_logistic,
+    "yt8m_lstm": yt8m_lstm,
+    "yt8m_moe": yt8m_moe,
+    "yt8m_netvlad": yt8m_netvlad,
+    "yt8m_temporal_resnet": yt8m_temporal_resnet,
+    "yt8m_two_stream_gru": yt8m_two_stream_gru,
+    "yt8m_two_stream_lstm": yt8m_two_stream_lstm,
 }
 
 

@@ -121,7 +121,12 @@ def frame_parts(
     if len(task.streams) == 1 and networks:
         (networks,), (pixels,) = networks.values(), pixels.values()
     parts = {"backbone": networks or None, "preprocessing": pixels or None}
-    return {**parts, "streams": task.streams, "feature_dropout": feature_dropout}
+    return {**parts, **labels_of(task), "streams": task.streams, "feature_dropout": feature_dropout}
+
+
+def labels_of(task: ClassifyTask):
+    """What a `ClipClassifier` is told of its labels."""
+    return {"multi_label": task.labels != "video"}
 
 
 def clips_recipe(system, builder, dataset, model, small, task=None):

@@ -1,7 +1,8 @@
 """YouTube-8M: classifiers of stored features of frames, from a logistic one to deep recurrence.
 
 Inputs are `rgb` (B, T, 1024), `audio` (B, T, 128) and `length` (B,), or of whole videos `mean_rgb` and `mean_audio`. A
-video has several labels or one: the sigmoid of a logit is the probability of its class.
+video has several labels: the sigmoid of a logit is the probability of its class. Recipes read `topics`, which is
+generated; of the real thing `--data.name=youtube8m --data.root=FOLDER`, at the published sizes.
 """
 
 from typing import Any, Literal
@@ -28,6 +29,7 @@ from keras_st.layers import (
 )
 from keras_st.models import TemporalResNet, clip_classifier
 from keras_st.specs import ClassifyTask, InputError, Recipe, Training
+from keras_st.systems.clips import labels_of
 
 FRAMES, MEANS = ("rgb", "audio"), ("mean_rgb", "mean_audio")
 
@@ -298,7 +300,7 @@ def build_yt8m_temporal_resnet(
 
 
 def _classifier(task, classes, aggregator, head):
-    return clip_classifier(classes=classes, aggregator=aggregator, head=head, streams=task.streams)
+    return clip_classifier(classes=classes, aggregator=aggregator, head=head, streams=task.streams, **labels_of(task))
 
 
 def _of_frames(task, *args):
@@ -332,7 +334,7 @@ def _dense(hidden, activations, classes):
     return FrameChain([*parts, layers.Dense(classes, name="logits")])
 
 
-def yt8m_logistic(dataset: str = "youtube8m") -> Recipe:
+def yt8m_logistic(dataset: str = "topics") -> Recipe:
     """Logistic classifier of YouTube-8M's starter code. `python train.py yt8m_logistic`. Ours: not yet measured.
 
     On vectors of whole videos; on the mean of frames: `--data.level=frame --task.streams=[rgb,audio]`. The starter code
@@ -344,7 +346,7 @@ def yt8m_logistic(dataset: str = "youtube8m") -> Recipe:
     return _recipe("yt8m_logistic", build_yt8m_logistic, dataset, {}, {}, STARTER, MEANS)
 
 
-def yt8m_moe(dataset: str = "youtube8m") -> Recipe:
+def yt8m_moe(dataset: str = "topics") -> Recipe:
     """Mixture of experts of YouTube-8M's starter code. `python train.py yt8m_moe`. Ours: not yet measured.
 
     On vectors of whole videos, two experts a class. Trained as `yt8m_logistic`.
@@ -352,7 +354,7 @@ def yt8m_moe(dataset: str = "youtube8m") -> Recipe:
     return _recipe("yt8m_moe", build_yt8m_moe, dataset, {}, {}, STARTER, MEANS)
 
 
-def yt8m_dbof(dataset: str = "youtube8m") -> Recipe:
+def yt8m_dbof(dataset: str = "topics") -> Recipe:
     """Deep bag of frames of YouTube-8M's starter code. `python train.py yt8m_dbof`. Ours: not yet measured.
 
     30 frames drawn at random, 8,192 clusters, their maximum, 1,024 units, a mixture of experts: 37,627,692 trained
@@ -364,7 +366,7 @@ def yt8m_dbof(dataset: str = "youtube8m") -> Recipe:
     return _recipe("yt8m_dbof", build_yt8m_dbof, dataset, {}, small, STARTER)
 
 
-def yt8m_lstm(dataset: str = "youtube8m") -> Recipe:
+def yt8m_lstm(dataset: str = "topics") -> Recipe:
     """Two LSTMs of YouTube-8M's starter code. `python train.py yt8m_lstm`. Ours: not yet measured.
 
     1,024 units each, the last hidden state, a mixture of experts: 37,090,860 parameters with 3,862 classes. Team
@@ -374,7 +376,7 @@ def yt8m_lstm(dataset: str = "youtube8m") -> Recipe:
     return _recipe("yt8m_lstm", build_yt8m_lstm, dataset, {}, {"units": 8}, training)
 
 
-def yt8m_netvlad(dataset: str = "youtube8m") -> Recipe:
+def yt8m_netvlad(dataset: str = "topics") -> Recipe:
     """NetVLAD with context gating (Miech et al., 2017). `python train.py yt8m_netvlad`. Ours: not yet measured.
 
     Winner of the first challenge (team WILLOW; one of many networks): 256 clusters, batches of 80, Adam at 0.0002. The
@@ -389,7 +391,7 @@ def yt8m_netvlad(dataset: str = "youtube8m") -> Recipe:
     return _recipe("yt8m_netvlad", build_yt8m_netvlad, dataset, {}, small, training)
 
 
-def yt8m_two_stream_lstm(dataset: str = "youtube8m") -> Recipe:
+def yt8m_two_stream_lstm(dataset: str = "topics") -> Recipe:
     """Two-stream LSTMs, attention (Li et al., 2017). `python train.py yt8m_two_stream_lstm`. Ours: not yet measured.
 
     Team `offline`, GAP@20 0.82172 on the 4,716 classes of 2017 (README of the released code; not reproduced); there
@@ -400,7 +402,7 @@ def yt8m_two_stream_lstm(dataset: str = "youtube8m") -> Recipe:
     return _recipe("yt8m_two_stream_lstm", build_yt8m_two_stream, dataset, {}, TWO_STREAM, RMSPROP)
 
 
-def yt8m_two_stream_gru(dataset: str = "youtube8m") -> Recipe:
+def yt8m_two_stream_gru(dataset: str = "topics") -> Recipe:
     """Two-stream GRUs, attention (Li et al., 2017). `python train.py yt8m_two_stream_gru`. Ours: not yet measured.
 
     Team `offline`, GAP@20 0.82366 on the 4,716 classes of 2017 (README of the released code; not reproduced); trained
@@ -409,7 +411,7 @@ def yt8m_two_stream_gru(dataset: str = "youtube8m") -> Recipe:
     return _recipe("yt8m_two_stream_gru", build_yt8m_two_stream, dataset, {"cell": "gru"}, TWO_STREAM, RMSPROP)
 
 
-def yt8m_fast_forward_lstm(dataset: str = "youtube8m") -> Recipe:
+def yt8m_fast_forward_lstm(dataset: str = "topics") -> Recipe:
     """Fast-forward LSTM (Li et al., 2017). `python train.py yt8m_fast_forward_lstm`. Ours: not yet measured.
 
     Team `offline`, GAP@20 on the 4,716 classes of 2017 (README of the released code; not reproduced): two levels
@@ -425,7 +427,7 @@ def yt8m_fast_forward_lstm(dataset: str = "youtube8m") -> Recipe:
     return _recipe("yt8m_fast_forward_lstm", build_yt8m_fast_forward, dataset, {}, small, training)
 
 
-def yt8m_temporal_resnet(dataset: str = "youtube8m") -> Recipe:
+def yt8m_temporal_resnet(dataset: str = "topics") -> Recipe:
     """Temporal residual network (Li et al., 2017). `python train.py yt8m_temporal_resnet`. Ours: not yet measured.
 
     Team `offline`, GAP@20 0.80889 on the 4,716 classes of 2017 (README of the released code; not reproduced): SGD at
@@ -442,14 +444,34 @@ STARTER = {"epochs": 5, "batch_size": 1024, "learning_rate": 1e-2}
 RMSPROP = {"epochs": 5, "batch_size": 240, "learning_rate": 1e-3}
 TWO_STREAM = {"units": 8, "embedding": 8, "hidden": (16, 8)}
 
+# on generated topics: options of the builders, and how all are trained
+GENERATED: dict[str, dict[str, Any]] = {
+    "yt8m_logistic": {},
+    "yt8m_moe": {},
+    "yt8m_dbof": {"clusters": 256, "units": 64},
+    "yt8m_lstm": {"units": 64},
+    "yt8m_netvlad": {"clusters": 16, "units": 64},
+    "yt8m_two_stream_lstm": {"units": 32, "embedding": 32, "hidden": (128, 64)},
+    "yt8m_two_stream_gru": {"units": 32, "embedding": 32, "hidden": (128, 64)},
+    "yt8m_fast_forward_lstm": {"units": 32, "hidden": (128, 64)},
+    "yt8m_temporal_resnet": {"frames": 32, "width": 32, "blocks": 1, "units": 64},
+}
+TRAINING = {"epochs": 8, "batch_size": 32, "learning_rate": 5e-3}
+
 
 def _recipe(system, builder, dataset, model, small, training, streams=FRAMES):
+    """The recipe of a system: on YouTube-8M as published, on generated topics at sizes for them."""
+    real = dataset == "youtube8m"
     return Recipe(
         system=system,
         builder=builder,
-        task=ClassifyTask(clip_frames=300, streams=streams),
-        data={"name": dataset, **({"level": "video"} if dataset == "youtube8m" and streams == MEANS else {})},
-        model={"classes": 3862, **model},
-        training=Training(**training),
-        small={"task": {"clip_frames": 16}, "data": {"classes": 8}, "model": {"classes": 8, **small}},
+        task=ClassifyTask(clip_frames=300 if real else 30, streams=streams, labels="several"),
+        data={"name": dataset, **({"level": "video"} if streams == MEANS else {})},
+        model={"classes": 3862, **model} if real else {"classes": 10, **model, **GENERATED[system]},
+        training=Training(**(training if real else TRAINING)),
+        small={
+            "task": {"clip_frames": 16},
+            "data": {} if real else {"num_sequences": 8, "num_test_sequences": 8},
+            "model": {"classes": 8, **small},
+        },
     )

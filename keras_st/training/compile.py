@@ -2,8 +2,11 @@
 
 import keras
 
+from keras_st.metrics.youtube8m import GAP, Hit1
 from keras_st.specs import ForecastTraining, Training
-from keras_st.training.losses import LOSSES, FrameLabelLoss, StepLoss
+from keras_st.training.losses import LOSSES, FrameLabelLoss, SeveralLabelLoss, StepLoss
+
+BINS = 10_000  # of the ranking in which GAP is estimated while training
 
 
 def compile_forecaster(model, training: ForecastTraining, steps):
@@ -26,9 +29,13 @@ def compile_forecaster(model, training: ForecastTraining, steps):
 
 
 def compile_classifier(model, training: Training, steps):
-    """Cross-entropy of the logits, of every step's where the model has a `step_loss`; of frame labels one a class."""
-    if model.average is None:
-        losses, metrics = {"logits": FrameLabelLoss()}, None
+    """Cross-entropy of the logits, of every step's where the model has a `step_loss`; of several labels one a class."""
+    if model.multi_label:
+        losses: dict = {"logits": FrameLabelLoss()}
+        metrics: dict | None = None
+        if model.average is not None:
+            losses = {"logits": SeveralLabelLoss()}
+            metrics = {"logits": [Hit1(from_logits=True, name="hit1"), GAP(bins=BINS, from_logits=True, name="gap")]}
     else:
         losses, metrics = (
             {"logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},

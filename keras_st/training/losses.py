@@ -72,10 +72,31 @@ class FrameLabelLoss(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def call(self, y_true, y_pred):
-        y_true = ops.cast(y_true, y_pred.dtype)
-        known = ops.cast(y_true >= 0, y_pred.dtype)
-        losses = ops.maximum(y_pred, 0) - y_pred * y_true + ops.log1p(ops.exp(-ops.abs(y_pred)))
-        return ops.sum(known * losses) / ops.maximum(ops.sum(known), 1.0)
+        losses, known = _label_losses(y_true, y_pred)
+        return ops.sum(losses) / ops.maximum(ops.sum(known), 1.0)
+
+
+@keras.saving.register_keras_serializable(package="keras_st")
+class SeveralLabelLoss(keras.losses.Loss):
+    """Binary cross-entropy of every class of a video, sum over classes: YouTube-8M's.
+
+    Call args: y_true: 0, 1 or, of classes that are not known, -1 (B, classes); y_pred: logits of that shape.
+
+    Differs: the starter code takes probabilities p, and log(p + 1e-5).
+    """
+
+    def __init__(self, name="several_label_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def call(self, y_true, y_pred):
+        return ops.sum(_label_losses(y_true, y_pred)[0], axis=-1)
+
+
+def _label_losses(y_true, y_pred):
+    """Binary cross-entropy of logits, 0 where the label is -1; 1 where it is known, otherwise 0."""
+    y_true = ops.cast(y_true, y_pred.dtype)
+    known = ops.cast(y_true >= 0, y_pred.dtype)
+    return known * (ops.maximum(y_pred, 0) - y_pred * y_true + ops.log1p(ops.exp(-ops.abs(y_pred)))), known
 
 
 LOSSES = {

@@ -22,7 +22,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from keras_st.specs import FeatureSpec, InputError
+from keras_st.specs import InputError
 from pipelines import remote
 from pipelines.records import SHUFFLED_AT_ONCE, SHUFFLED_BYTES
 from pipelines.sampling import check_process, epoch_key, shuffled
@@ -114,15 +114,6 @@ def youtube8m(
         elements = part(records).map(read, num_parallel_calls=tf.data.AUTOTUNE)
     count = count if by_shard else len(range(process, count, processes))
     return elements.apply(tf.data.experimental.assert_cardinality(count))
-
-
-def feature(
-    *, stream: str, max_frames: int = 300, rgb_size: int = 1024, audio_size: int = 128, level: str = "frame", **_
-) -> FeatureSpec:
-    """The spec of a stream: `rgb` or `audio` a frame, `mean_rgb` or `mean_audio` a video."""
-    size = sizes_of(rgb_size, audio_size)[stream.removeprefix("mean_")]
-    steps = {"frame": (max_frames,), "segment": (SEGMENT_FRAMES,), "video": ()}[level]
-    return FeatureSpec(stream, "float32", (*steps, size))
 
 
 def classes(root=""):

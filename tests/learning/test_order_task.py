@@ -1,4 +1,9 @@
-"""The order task (recognition I): only what can see the order of frames can tell right from left."""
+"""The order task (recognition I): only what can see the order of frames can tell right from left.
+
+Clips of 20 frames of a disc that moves right or left. What sees order must tell at least 98 % of 200 held-out clips,
+what does not may tell at most 60 %. Networks this small may stay where they began, with some first weights and on some
+machines: what can see order has `TRIALS` of them, and one must do.
+"""
 
 import numpy as np
 import pytest
@@ -6,12 +11,40 @@ import pytest
 import train
 from keras_st.metrics import classify
 
-WORDS = ["--data.name=left_right", "--data.num_sequences=800", "--data.num_test_sequences=128"]
-WORDS += ["--training.epochs=1", "--data.frame_size=32", "--training.learning_rate=0.003"]
+TRIALS = 4
+TASK = ["--data.name=left_right", "--data.num_sequences=800", "--data.num_test_sequences=200", "--data.num_frames=20"]
+TASK += ["--task.clip_frames=20", "--task.test_clips=1", "--training.epochs=2"]
+LARGE = ["--data.frame_size=32", "--model.width=8", "--training.learning_rate=0.003"]
+SMALL = ["--data.frame_size=16", "--model.filters=[8,16,32]", "--training.learning_rate=0.002"]
+ATTENTION = ["--data.frame_size=16", "--model.width=32", "--model.init_state=zeros", "--data.num_sequences=1600"]
+FLOW = ["--data.flow=true", "--task.streams=[video,flow]"]
+
+AWARE = {
+    "p3d": ["--data.frame_size=32", "--training.learning_rate=0.003"],
+    "c3d": ["--data.frame_size=32", "--training.learning_rate=0.003"],
+    "time_domain_conv": LARGE,
+    "snippet_lstm": LARGE,
+    "lrcn": [*LARGE, "--model.units=64", "--model.dropout=0", "--training.learning_rate=0.001", "--training.epochs=5"],
+    "fc_lstm_classifier": LARGE,
+    "conv_lstm_classifier": LARGE,
+    "gru_rcn": SMALL,
+    "stacked_gru_rcn": SMALL,
+    "bidirectional_gru_rcn": SMALL,
+    "alstm": [*ATTENTION, "--model.num_layers=1", "--training.learning_rate=0.001", "--training.epochs=8"],
+    "conv_alstm": [*ATTENTION, "--training.learning_rate=0.002", "--training.epochs=4"],
+    "motion_alstm": [*LARGE, *FLOW],
+    "video_lstm": [*LARGE, *FLOW],
+}
+BLIND = {
+    "frame_resnet": ["--data.frame_size=32", "--training.learning_rate=0.003"],
+    "conv_pooling": LARGE,
+    "late_pooling": LARGE,
+    "slow_pooling": LARGE,  # T - 10 is a multiple of 5: a clip played backwards has the same windows
+}
 
 
-def accuracy(system, *words):
-    recipe, _ = train.parse([system, *WORDS, *words])
+def accuracy(system, words, seed=0):
+    recipe, _ = train.parse([system, *TASK, *words, f"--training.seed={seed}"])
     features, steps = train.examine(recipe)
     model = train.build_model(recipe, features)
     train.compile_model(model, recipe.training, steps)
@@ -22,10 +55,14 @@ def accuracy(system, *words):
     return classify.top_k_accuracy(np.concatenate(labels), np.concatenate(logits))
 
 
-@pytest.mark.parametrize("system", ["p3d", "c3d"])
-def test_networks_that_see_order_solve_it(system):
-    assert accuracy(system) >= 0.97
+@pytest.mark.parametrize("system", AWARE)
+def test_systems_that_see_order_solve_it(system):
+    reached = []
+    while len(reached) < TRIALS and max(reached, default=0) < 0.98:
+        reached.append(accuracy(system, AWARE[system], seed=len(reached)))
+    assert max(reached) >= 0.98, reached
 
 
-def test_a_frame_wise_network_stays_at_chance():
-    assert abs(accuracy("frame_resnet") - 0.5) < 0.14  # 128 clips: 3 standard deviations
+@pytest.mark.parametrize("system", BLIND)
+def test_systems_blind_to_order_do_not(system):
+    assert accuracy(system, BLIND[system]) <= 0.6

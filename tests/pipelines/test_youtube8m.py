@@ -429,8 +429,6 @@ def test_specs_of_the_streams(videos, tmp_path):
     assert (spec.name, spec.dtype, spec.shape, spec.value_range) == ("audio", "float32", (20, 128), None)
     with pytest.raises(InputError, match="audio, rgb. Received: stream='video'"):
         feature_spec(dataset, "youtube8m", **options)
-    assert module.feature(stream="mean_rgb", level="video").shape == (1024,)
-    assert module.feature(stream="rgb", level="segment", rgb_size=7).shape == (5, 7)
 
 
 # Writing
