@@ -457,6 +457,7 @@ GENERATED: dict[str, dict[str, Any]] = {
     "yt8m_temporal_resnet": {"frames": 32, "width": 32, "blocks": 1, "units": 64},
 }
 TRAINING = {"epochs": 8, "batch_size": 32, "learning_rate": 5e-3}
+CONVOLUTIONS = {**TRAINING, "epochs": 20, "optimizer": "sgd", "learning_rate": 3e-2}
 
 
 def _recipe(system, builder, dataset, model, small, training, streams=FRAMES):
@@ -468,7 +469,7 @@ def _recipe(system, builder, dataset, model, small, training, streams=FRAMES):
         task=ClassifyTask(clip_frames=300 if real else 30, streams=streams, labels="several"),
         data={"name": dataset, **({"level": "video"} if streams == MEANS else {})},
         model={"classes": 3862, **model} if real else {"classes": 10, **model, **GENERATED[system]},
-        training=Training(**(training if real else TRAINING)),
+        training=Training(**(training if real else CONVOLUTIONS if system == "yt8m_temporal_resnet" else TRAINING)),
         small={
             "task": {"clip_frames": 16},
             "data": {} if real else {"num_sequences": 8, "num_test_sequences": 8},

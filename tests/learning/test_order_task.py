@@ -12,7 +12,7 @@ import train
 from keras_st.metrics import classify
 
 TRIALS = 4
-TASK = ["--data.name=left_right", "--data.num_sequences=800", "--data.num_test_sequences=200", "--data.num_frames=20"]
+TASK = ["--data.name=left_right", "--data.num_sequences=800", "--data.num_test_sequences=200"]
 TASK += ["--task.clip_frames=20", "--task.test_clips=1", "--training.epochs=2"]
 LARGE = ["--data.frame_size=32", "--model.width=8", "--training.learning_rate=0.003"]
 SMALL = ["--data.frame_size=16", "--model.filters=[8,16,32]", "--training.learning_rate=0.002"]
