@@ -166,6 +166,12 @@ CLIPS = [
     "--training.epochs=1",
     "--model.width=4",
 ]
+TOPICS = ["--data.num_sequences=8", "--data.num_test_sequences=4", "--training.batch_size=4", "--training.epochs=1"]
+DBOF = "yt8m_dbof --model.clusters=6 --model.units=4"
+NETVLAD = "yt8m_netvlad --model.clusters=4 --model.units=4"
+TWO_STREAM = "yt8m_two_stream_lstm --model.units=3 --model.hidden=[5,4]"
+FAST = "yt8m_fast_forward_lstm --model.units=3 --model.hidden=[5,4]"
+TEMPORAL = "yt8m_temporal_resnet --model.width=4 --model.units=4"
 EFFECTS = [  # (options of both runs, what is compared with them, options changed, what must differ)
     ("", "", "--data.frame_size=24", "data"),
     ("", "", "--data.num_digits=1", "data"),
@@ -282,6 +288,29 @@ EFFECTS = [  # (options of both runs, what is compared with them, options change
     (MULTI_LSTM, "", "--model.outputs=false", "weights"),
     (MULTI_LSTM, "", "--model.average=probabilities", "weights"),
     (MULTI_LSTM, "", "--model.online=true", "scores"),
+    ("yt8m_moe", "", "--data.carrier=audio", "data"),
+    ("yt8m_moe", "", "--model.experts=3", "weights"),
+    ("yt8m_moe", "", "--model.l2=1", "weights"),
+    (DBOF, "", "--model.clusters=7", "weights"),
+    (DBOF, "", "--model.sample_frames=7", "scores"),
+    (DBOF, "", "--model.sample_method=run", "weights"),
+    (DBOF, "", "--model.pooling=mean", "weights"),
+    (DBOF, "", "--model.activation=relu6", "weights"),
+    (DBOF, "", "--model.momentum=0.5", "weights"),
+    ("yt8m_lstm --model.units=4", "", "--model.states=every", "weights"),
+    ("yt8m_lstm --model.units=4", "", "--model.cell=gru", "weights"),
+    (NETVLAD, "", "--model.pooling=net_fv", "weights"),
+    (NETVLAD, "", "--model.relu=true", "weights"),
+    (NETVLAD, "", "--model.gating=false", "weights"),
+    (NETVLAD, "", "--model.probability_gating=false", "weights"),
+    (TWO_STREAM, "", "--model.embedding=null", "weights"),
+    (TWO_STREAM, "", "--model.peephole=false", "weights"),
+    (FAST, "", "--model.preset=offline_depth7_release --model.hidden=[4]", "weights"),
+    (FAST, "", "--model.chains=1", "weights"),
+    (FAST, "", "--model.path_rate=0.5", "weights"),
+    (FAST, "", "--model.pool=max --model.hidden=[4]", "weights"),
+    (TEMPORAL, "", "--model.frames=64", "scores"),
+    (TEMPORAL, "", "--model.blocks=2", "weights"),
 ]
 NO_EFFECT_ON_FIT = {
     "--describe",
@@ -309,7 +338,8 @@ def trace(words):
     test = list(train.batches_of(recipe, feature, "test"))
     outputs = [model(inputs) for inputs, _ in test]
     scores = np.concatenate([np.reshape(output.get("frames", output.get("logits")), -1) for output in outputs])
-    return {"data": [batches[0][0]["video"].numpy()], "weights": model.get_weights(), "scores": [scores]}
+    seen = batches[0][0][feature[0].name].numpy()
+    return {"data": [seen], "weights": model.get_weights(), "scores": [scores]}
 
 
 def differs(a, b):
@@ -337,7 +367,7 @@ def test_every_option_has_an_effect(common, base, changed, what, traces, request
     shapes = "classifier" in system[0] if system else False  # moving_shapes has no digits to set
     tiny = [word for word in TINY if not (shapes and "num_digits" in word)]
     if system and isinstance(train.recipe_of(system[0]).task, ClassifyTask):
-        tiny = CLIPS
+        tiny = TOPICS if system[0].startswith("yt8m") else CLIPS
     words = [*system, *tiny, *common.split()[len(system) :]]
     before = traces([*words, *base.split()])
     after = trace([*words, *changed.split()])
