@@ -12,7 +12,8 @@ import pathlib
 
 COLUMNS = "result, data, test sequences, MSE per pixel [95 %], below best trivial, below last frame at lead 1, SSIM"
 CLASSES = "result, system, data, test videos, parameters, accuracy [95 %], mean class accuracy, chance"
-KINDS = ("forecasts", "classification", "frame_labels")  # a forecaster may classify too
+KINDS = ("forecasts", "classification", "frame_labels", "several_labels")  # a forecaster may classify too
+SEVERAL = "result, data, test videos, parameters, GAP@20, hit@1, PERR, mAP"
 LABELS = "result, data, frames, parameters, mean average precision [95 %], of a constant score"
 
 
@@ -64,6 +65,16 @@ def label_row(path, result):
     return "| " + " | ".join(map(str, [*cells, f"{entry['map']:.3f}{interval}", f"{entry['chance']:.3f}"])) + " |"
 
 
+def several_row(path, result):
+    """Of a model of several labels a video."""
+    entry = result["several_labels"]
+    carrier = result["data"].get("carrier", "both")
+    data = data_name(result) + ("" if carrier == "both" else f" ({carrier})")
+    parameters = f"{result['parameters']:,}" if "parameters" in result else ""
+    cells = [f"[{path.stem}]({path.name})", data, result["videos"], parameters]
+    return "| " + " | ".join(map(str, cells + [f"{entry[k]:.3f}" for k in ("gap", "hit1", "perr", "map_all")])) + " |"
+
+
 def curves(results):
     """Mean squared error of the validation split by epoch, and of the test split by lead time."""
     from matplotlib.figure import Figure
@@ -105,6 +116,7 @@ def main():
         ("forecasts", row, COLUMNS),
         ("classification", class_row, CLASSES),
         ("frame_labels", label_row, LABELS),
+        ("several_labels", several_row, SEVERAL),
     ):
         kind = {path: next(k for k in KINDS if k in result) for path, result in results.items()}
         rows = [make_row(path, result) for path, result in results.items() if kind[path] == key]

@@ -235,3 +235,13 @@ def test_trained_and_scored_on_records(tmp_path):
     assert len((run / "evaluation" / "1" / "predictions.csv").read_text().splitlines()) == 10
     evaluate.main([str(run), "--split=validation", f"--out={tmp_path / 'scored'}"])
     assert json.loads((tmp_path / "scored" / "metrics.json").read_text())["several_labels"]["labels_a_video"] == 1
+
+
+def test_table_of_stored_results(runs, monkeypatch, capsys):
+    from benchmarks import results
+
+    monkeypatch.setattr("sys.argv", ["x", str(runs["yt8m_lstm"][0] / "metrics.json")])
+    results.main()
+    table = capsys.readouterr().out
+    entry = json.loads((runs["yt8m_lstm"][0] / "metrics.json").read_text())["several_labels"]
+    assert "| topics | 40 |" in table and f"| {entry['gap']:.3f} | {entry['hit1']:.3f} |" in table

@@ -1,4 +1,4 @@
-"""Every recogniser of clips, exported at toy size, in one process without Keras: the same scores and attention."""
+"""Every recogniser, exported at toy size, in one process without Keras: the same scores and attention."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_st.serving import export
-from keras_st.specs import VIDEO, ClassifyTask, FeatureSpec
+from keras_st.specs import LENGTH, PIXELS, VIDEO, ClassifyTask, FeatureSpec
 from keras_st.systems import list_systems, recipe
 
 CHILD = """
@@ -29,11 +29,24 @@ np.savez(sys.argv[3], **out)
 FEATURES = {
     "video": dataclasses.replace(VIDEO, shape=(None, 32, 32, 1)),
     "flow": FeatureSpec("flow", "float32", (None, 32, 32, 2), (-8.0, 8.0), "px/frame"),
+    "rgb": FeatureSpec("rgb", "float32", (None, 7)),
+    "audio": FeatureSpec("audio", "float32", (None, 5)),
+    "mean_rgb": FeatureSpec("mean_rgb", "float32", (7,)),
+    "mean_audio": FeatureSpec("mean_audio", "float32", (5,)),
 }
-ELSEWHERE = ("p3d", "c3d", "frame_resnet", "yt8m")  # tests/test_classes.py; systems of other inputs
+ELSEWHERE = ("p3d", "c3d", "frame_resnet")  # tests/test_classes.py
 NAMES = [
     name for name in list_systems() if isinstance(recipe(name).task, ClassifyTask) and not name.startswith(ELSEWHERE)
 ]
+
+
+def drawn(spec, batch, length, rng):
+    """Random values of an input."""
+    shape = tuple(length if size is None else size for size in spec.shape)
+    low, high = spec.value_range or (-2.0, 2.0)
+    if spec.dtype == "float32":
+        return rng.uniform(low, high, (batch, *shape)).astype("float32")
+    return rng.integers(low, high, (batch, *shape), spec.dtype)
 
 
 @pytest.fixture(scope="module")
@@ -43,21 +56,24 @@ def served(tmp_path_factory):
     models, folders, given, sizes = {}, {}, {}, {}
     for name in NAMES:
         made = recipe(name).tiny()
-        task = dataclasses.replace(made.task, clip_frames=12, channels=1, resize=(32, 32))
+        size = {"channels": 1, "resize": (32, 32)} if made.task.streams[0] in PIXELS else {}
+        task = dataclasses.replace(made.task, clip_frames=12, **size)
         model = dataclasses.replace(made, task=task).build()
         features = [FEATURES[stream] for stream in task.streams]
-        model.build({spec.name: (None, 12, *spec.shape[1:]) for spec in features})
+        model.build({spec.name: (None, *(12 if n is None else n for n in spec.shape)) for spec in features})
+        features += [LENGTH] if task.streams == ("rgb", "audio") else []
         folders[name] = str(export(model, folder / name, features=features))
-        fixed = model.input_shapes[task.streams[0]][0]
+        fixed = model.input_shapes[task.streams[0]][0] if size else None
         sizes[name] = [(2, 12), (1, fixed or 15)]
         inputs = []
         for n, (batch, length) in enumerate(sizes[name]):
-            clips = {
-                "video": rng.integers(0, 256, (batch, length, 32, 32, 1), np.uint8),
-                "flow": rng.uniform(-8, 8, (batch, length, 32, 32, 2)).astype("float32"),
-            }
-            inputs.append({stream: clips[stream] for stream in task.streams})
-            given |= {f"{name}/{n}/{stream}": clips[stream] for stream in task.streams}
+            clips = {spec.name: drawn(spec, batch, length, rng) for spec in features if spec != LENGTH}
+            if LENGTH in features:  # the second is the first video of the first, with more behind its end
+                clips["length"] = np.array([9, 12][:batch], "int32")
+                for stream in task.streams if n else ():
+                    clips[stream][:, :9] = inputs[0][stream][:1, :9]
+            inputs.append(clips)
+            given |= {f"{name}/{n}/{stream}": x for stream, x in clips.items()}
         models[name] = model, inputs
     np.savez(folder / "in.npz", **given)
     words = [json.dumps(folders), folder / "in.npz", folder / "out.npz", json.dumps(sizes)]
@@ -73,8 +89,8 @@ def test_a_process_without_keras_gives_scores_and_attention(name, served):
     for n, clips in enumerate(inputs):
         scaled = {}
         for stream, x in clips.items():
-            low, high = FEATURES[stream].value_range
-            scaled[stream] = ((x - low) / (high - low)).astype("float32")
+            low, high = getattr(FEATURES.get(stream), "value_range", None) or (0.0, 1.0)
+            scaled[stream] = x if stream == "length" else ((x - low) / (high - low)).astype("float32")
         outputs = model(scaled)
         keys = {"logits", "probabilities", *(["attention"] if model.attends else [])}
         assert {key.split("/")[2] for key in out if key.startswith(f"{name}/{n}/")} == keys
@@ -82,5 +98,7 @@ def test_a_process_without_keras_gives_scores_and_attention(name, served):
             np.testing.assert_allclose(out[f"{name}/{n}/{key}"], outputs[key], atol=2e-5)
         probabilities = out[f"{name}/{n}/probabilities"]
         assert probabilities.dtype == np.float32 and ((probabilities >= 0) & (probabilities <= 1)).all()
-        if model.average is not None:
+        if not model.multi_label:
             np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
+    if "length" in inputs[0]:
+        np.testing.assert_allclose(out[f"{name}/0/logits"][:1], out[f"{name}/1/logits"], atol=2e-5)
