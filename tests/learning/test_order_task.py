@@ -13,33 +13,34 @@ from keras_st.metrics import classify
 
 TRIALS = 4
 TASK = ["--data.name=left_right", "--data.num_sequences=800", "--data.num_test_sequences=200"]
-TASK += ["--task.clip_frames=20", "--task.test_clips=1", "--training.epochs=2"]
-LARGE = ["--data.frame_size=32", "--model.width=8", "--training.learning_rate=0.003"]
-SMALL = ["--data.frame_size=16", "--model.filters=[8,16,32]", "--training.learning_rate=0.002"]
+TASK += ["--task.clip_frames=20", "--task.test_clips=1", "--training.epochs=6", "--training.learning_rate=0.001"]
+SHORT = ["--training.epochs=2", "--training.learning_rate=0.003", "--data.frame_size=32"]
+LARGE = ["--data.frame_size=32", "--model.width=8"]
+SMALL = ["--data.frame_size=16", "--model.filters=[8,16,32]"]
 ATTENTION = ["--data.frame_size=16", "--model.width=32", "--model.init_state=zeros", "--data.num_sequences=1600"]
 FLOW = ["--data.flow=true", "--task.streams=[video,flow]"]
 
 AWARE = {
-    "p3d": ["--data.frame_size=32", "--training.learning_rate=0.003"],
-    "c3d": ["--data.frame_size=32", "--training.learning_rate=0.003"],
-    "time_domain_conv": LARGE,
+    "p3d": SHORT,
+    "c3d": SHORT,
+    "time_domain_conv": [*SHORT, "--model.width=8"],
     "snippet_lstm": LARGE,
-    "lrcn": [*LARGE, "--model.units=64", "--model.dropout=0", "--training.learning_rate=0.001", "--training.epochs=5"],
-    "fc_lstm_classifier": LARGE,
+    "lrcn": [*LARGE, "--model.units=64", "--model.dropout=0", "--training.epochs=8"],
+    "fc_lstm_classifier": [*LARGE, "--training.epochs=12"],
     "conv_lstm_classifier": LARGE,
     "gru_rcn": SMALL,
     "stacked_gru_rcn": SMALL,
     "bidirectional_gru_rcn": SMALL,
-    "alstm": [*ATTENTION, "--model.num_layers=1", "--training.learning_rate=0.001", "--training.epochs=8"],
-    "conv_alstm": [*ATTENTION, "--training.learning_rate=0.002", "--training.epochs=4"],
-    "motion_alstm": [*LARGE, *FLOW],
-    "video_lstm": [*LARGE, *FLOW],
+    "alstm": [*ATTENTION, "--model.num_layers=1", "--training.learning_rate=0.0005", "--training.epochs=12"],
+    "conv_alstm": ATTENTION,
+    "motion_alstm": [*SHORT, "--model.width=8", *FLOW],
+    "video_lstm": [*SHORT, "--model.width=8", *FLOW],
 }
 BLIND = {
-    "frame_resnet": ["--data.frame_size=32", "--training.learning_rate=0.003"],
-    "conv_pooling": LARGE,
-    "late_pooling": LARGE,
-    "slow_pooling": LARGE,  # T - 10 is a multiple of 5: a clip played backwards has the same windows
+    "frame_resnet": SHORT,
+    "conv_pooling": [*SHORT, "--model.width=8"],
+    "late_pooling": [*SHORT, "--model.width=8"],
+    "slow_pooling": [*SHORT, "--model.width=8"],  # T - 10 is a multiple of 5: backwards the windows are the same
 }
 
 
