@@ -245,3 +245,33 @@ def test_table_of_stored_results(runs, monkeypatch, capsys):
     table = capsys.readouterr().out
     entry = json.loads((runs["yt8m_lstm"][0] / "metrics.json").read_text())["several_labels"]
     assert "| topics | 40 |" in table and f"| {entry['gap']:.3f} | {entry['hit1']:.3f} |" in table
+
+
+def test_trained_and_scored_on_segments(tmp_path):
+    """Only rated classes count, in training and in scores."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "validation", "test"):
+        videos = [
+            {
+                "id": f"{split}{n}",
+                "labels": [n % 3],
+                "rgb": rng.standard_normal((20, 1024)).astype("float32"),
+                "segments": [(0, n % 3, 1), (10, 1, 0)],
+            }
+            for n in range(6)
+        ]
+        write_youtube8m(videos, tmp_path / "yt8m", split)
+    words = ["--data.name=youtube8m", f"--data.root={tmp_path / 'yt8m'}", "--data.level=segment", "--data.audio_size=0"]
+    words += ["--task.clip_frames=5", "--task.streams=[rgb]", "--model.classes=3", "--model.units=4"]
+    train.main(
+        ["yt8m_lstm", *words, "--training.epochs=1", f"--runs={tmp_path}", f"--saved_models={tmp_path / 'served'}"]
+    )
+    (run,) = (tmp_path / "yt8m_lstm").iterdir()
+    told = json.loads((run / "metrics.json").read_text())
+    assert told["videos"] == 12 and 0 < told["several_labels"]["map"] <= 1 and "gap" not in told["several_labels"]
+    with np.load(run / "evaluation" / "1" / "scores.npz") as scores:
+        assert scores["ids"][:2].tolist() == ["test0:0", "test0:10"]
+        assert scores["rated"].tolist()[:2] == [[0, 0, 1], [1, 1, 0]]
+    evaluate.main(["--fuse", str(run / "evaluation" / "1"), f"--out={tmp_path / 'fused'}"])
+    again = json.loads((tmp_path / "fused" / "metrics.json").read_text())
+    assert again["several_labels"]["map"] == pytest.approx(told["several_labels"]["map"], abs=1e-6)

@@ -266,6 +266,22 @@ def test_options_that_do_not_go_together_are_refused(options, word):
     assert word in str(error.value) and "\n" not in str(error.value)
 
 
+def test_several_labels(rng, tmp_path):
+    """The probability of a class is the sigmoid of its logit, also as a tap and of a loaded model."""
+    pool = keras.layers.GlobalAveragePooling3D(name="pool")
+    model = clip_classifier(keras.Sequential([pool]), classes=3, multi_label=True)
+    model.build({"video": (None, None, 4, 6, 2)})
+    clips = clip(rng, 2, 3, 4, 6, 2)
+    logits = np.asarray(keras.ops.convert_to_numpy(model({"video": clips})["logits"]))
+    prob = np.asarray(keras.ops.convert_to_numpy(model.taps(["prob"])(clips)["prob"]))
+    np.testing.assert_allclose(prob, 1 / (1 + np.exp(-logits)), atol=1e-5)
+    model.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras", compile=False)
+    assert again.multi_label and clip_classifier(keras.layers.Flatten(), 3, average=None).multi_label
+    with pytest.raises(ValueError, match="exclude each other"):
+        clip_classifier(keras.layers.Reshape((-1, 48)), 3, multi_label=True)({"video": clips})
+
+
 # C3D (recognition A11)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_st.training.losses import LOSSES, FrameLabelLoss, L1L2Sum, StepLoss, l1_l2
+from keras_st.training.losses import LOSSES, FrameLabelLoss, L1L2Sum, SeveralLabelLoss, StepLoss, l1_l2
 from tests.reference import recognition as witness
 
 Y = np.zeros((2, 1, 2, 2, 1), "float32")
@@ -72,3 +72,17 @@ def test_f_frame_label_loss_by_hand(rng):
         100.0
     )  # finite, where log(1 - p) is not
     assert FrameLabelLoss.from_config(FrameLabelLoss().get_config()).reduction == "sum"
+
+
+def test_g2_several_label_loss_by_hand(rng):
+    """Sum over classes, mean over videos (recognition G2); a class that is not known counts nothing."""
+    logits = rng.standard_normal((3, 4))
+    labels = rng.integers(0, 2, logits.shape)
+    p = 1 / (1 + np.exp(-logits))
+    losses = -(labels * np.log(p) + (1 - labels) * np.log(1 - p))
+    assert float(SeveralLabelLoss()(labels, logits)) == pytest.approx(losses.sum(axis=1).mean(), rel=1e-5)
+    known = rng.random(labels.shape) < 0.5
+    rated = np.where(known, labels, -1)
+    assert float(SeveralLabelLoss()(rated, logits)) == pytest.approx((known * losses).sum(axis=1).mean(), rel=1e-5)
+    assert np.isfinite(float(SeveralLabelLoss()(np.array([[1, 0]]), np.array([[-200.0, 200.0]]))))
+    SeveralLabelLoss.from_config(SeveralLabelLoss().get_config())
