@@ -335,7 +335,7 @@ def _dense(hidden, activations, classes):
 
 
 def yt8m_logistic(dataset: str = "topics") -> Recipe:
-    """Logistic classifier of YouTube-8M's starter code. `python train.py yt8m_logistic`. Ours: docs/results, on topics.
+    """Logistic classifier of YouTube-8M's starter code. `python train.py yt8m_logistic`. Ours: docs/results.
 
     On vectors of whole videos; on the mean of frames: `--data.level=frame --task.streams=[rgb,audio]`. The starter code
     trains with Adam at 0.01, times 0.95 every 4 million videos, every tensor's gradient cut at norm 1, batches of
@@ -347,7 +347,7 @@ def yt8m_logistic(dataset: str = "topics") -> Recipe:
 
 
 def yt8m_moe(dataset: str = "topics") -> Recipe:
-    """Mixture of experts of YouTube-8M's starter code. `python train.py yt8m_moe`. Ours: docs/results, on topics.
+    """Mixture of experts of YouTube-8M's starter code. `python train.py yt8m_moe`. Ours: docs/results.
 
     On vectors of whole videos, two experts a class. Trained as `yt8m_logistic`.
     """
@@ -355,7 +355,7 @@ def yt8m_moe(dataset: str = "topics") -> Recipe:
 
 
 def yt8m_dbof(dataset: str = "topics") -> Recipe:
-    """Deep bag of frames of YouTube-8M's starter code. `python train.py yt8m_dbof`. Ours: docs/results, on topics.
+    """Deep bag of frames of YouTube-8M's starter code. `python train.py yt8m_dbof`. Ours: docs/results.
 
     30 frames drawn at random, 8,192 clusters, their maximum, 1,024 units, a mixture of experts: 37,627,692 trained
     parameters with 3,862 classes. Trained as `yt8m_logistic`. Blind to the order of frames.
@@ -367,7 +367,7 @@ def yt8m_dbof(dataset: str = "topics") -> Recipe:
 
 
 def yt8m_lstm(dataset: str = "topics") -> Recipe:
-    """Two LSTMs of YouTube-8M's starter code. `python train.py yt8m_lstm`. Ours: docs/results, on topics.
+    """Two LSTMs of YouTube-8M's starter code. `python train.py yt8m_lstm`. Ours: docs/results.
 
     1,024 units each, the last hidden state, a mixture of experts: 37,090,860 parameters with 3,862 classes. Team
     WILLOW's: `--model.states=every --model.sample_frames=150`, and `--model.cell=gru --model.units=1200` beside it.
@@ -377,7 +377,7 @@ def yt8m_lstm(dataset: str = "topics") -> Recipe:
 
 
 def yt8m_netvlad(dataset: str = "topics") -> Recipe:
-    """NetVLAD with context gating (Miech et al., 2017). `python train.py yt8m_netvlad`. Ours: docs/results, on topics.
+    """NetVLAD with context gating (Miech et al., 2017). `python train.py yt8m_netvlad`. Ours: docs/results.
 
     Winner of the first challenge (team WILLOW; one of many networks): 256 clusters, batches of 80, Adam at 0.0002. The
     others: `--model.pooling=net_rvlad|net_fv|soft_dbow|gated_dbof`, with 128 clusters (net_fv) and 4,096 or 8,000
@@ -392,7 +392,7 @@ def yt8m_netvlad(dataset: str = "topics") -> Recipe:
 
 
 def yt8m_two_stream_lstm(dataset: str = "topics") -> Recipe:
-    """Two-stream LSTMs, attention (Li et al., 2017). `python train.py yt8m_two_stream_lstm`. Ours: docs/results, on topics.
+    """Two-stream LSTMs, attention (Li et al., 2017). `python train.py yt8m_two_stream_lstm`. Ours: docs/results.
 
     Team `offline`, GAP@20 0.82172 on the 4,716 classes of 2017 (README of the released code; not reproduced); there
     RMSProp at 0.001, batches of 240, L2 8e-4, gradients cut at 25; 112,232,044 parameters. Features are not normalised.
@@ -403,7 +403,7 @@ def yt8m_two_stream_lstm(dataset: str = "topics") -> Recipe:
 
 
 def yt8m_two_stream_gru(dataset: str = "topics") -> Recipe:
-    """Two-stream GRUs, attention (Li et al., 2017). `python train.py yt8m_two_stream_gru`. Ours: docs/results, on topics.
+    """Two-stream GRUs, attention (Li et al., 2017). `python train.py yt8m_two_stream_gru`. Ours: docs/results.
 
     Team `offline`, GAP@20 0.82366 on the 4,716 classes of 2017 (README of the released code; not reproduced); trained
     as `yt8m_two_stream_lstm`; 105,924,204 parameters.
@@ -412,7 +412,7 @@ def yt8m_two_stream_gru(dataset: str = "topics") -> Recipe:
 
 
 def yt8m_fast_forward_lstm(dataset: str = "topics") -> Recipe:
-    """Fast-forward LSTM (Li et al., 2017). `python train.py yt8m_fast_forward_lstm`. Ours: docs/results, on topics.
+    """Fast-forward LSTM (Li et al., 2017). `python train.py yt8m_fast_forward_lstm`. Ours: docs/results.
 
     Team `offline`, GAP@20 on the 4,716 classes of 2017 (README of the released code; not reproduced): two levels
     0.81885, as GRU (`--model.cell=gru`) 0.81970, seven levels (`--model.preset=offline_depth7_release`) 0.82750. The
@@ -428,7 +428,7 @@ def yt8m_fast_forward_lstm(dataset: str = "topics") -> Recipe:
 
 
 def yt8m_temporal_resnet(dataset: str = "topics") -> Recipe:
-    """Temporal residual network (Li et al., 2017). `python train.py yt8m_temporal_resnet`. Ours: docs/results, on topics.
+    """Temporal residual network (Li et al., 2017). `python train.py yt8m_temporal_resnet`. Ours: docs/results.
 
     Team `offline`, GAP@20 0.80889 on the 4,716 classes of 2017 (README of the released code; not reproduced): SGD at
     0.01, momentum 0.9; 155,129,452 parameters.
