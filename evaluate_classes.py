@@ -15,7 +15,7 @@ from keras_st.reports import frame_labels as frame_report
 from keras_st.reports import several_labels as label_report
 from keras_st.reports.attention import draw_attention, summarise_localisation
 from keras_st.reports.files import draw_history, read_history, write_report, written_aside
-from keras_st.specs import InputError
+from keras_st.specs import LENGTH, InputError
 from pipelines.clips import read_clip
 
 SHOWN = 3  # videos drawn in the report
@@ -65,12 +65,7 @@ def score_classes(model, out, views=(), split="test"):
     labels, scores, names, views_right = (np.concatenate(part) for part in zip(*parts))
     result = {
         **heading(model, recipe, split, len(labels)),
-        "views": {
-            "clips": task.test_clips,
-            "crops": task.test_crops,
-            "frames": task.clip_frames,
-            "average": task.average,
-        },
+        "views": views_told(task),
         "view_accuracy": float(views_right.mean()),
         "classification": class_report.summarise_classes(labels, scores, model.classes),
         "seed": recipe.training.seed,
@@ -95,6 +90,16 @@ def heading(model, recipe, split, videos):
     streams = "" if recipe.task.streams == ("video",) else f" ({', '.join(recipe.task.streams)})"
     told = {"system": recipe.system + streams, "data": recipe.data, "split": split, "videos": videos}
     return told if model.model is None else {**told, "parameters": model.model.count_params()}
+
+
+def views_told(task):
+    """What metrics.json says of the views of a video."""
+    return {
+        "clips": task.test_clips,
+        "crops": task.test_crops,
+        "frames": task.clip_frames,
+        "average": task.average,
+    }
 
 
 def true_boxes(recipe, split):
@@ -152,15 +157,12 @@ def score_several_labels(model, out, recipe, split):
     """Scores a model of several labels a video; writes tables, pictures, predictions.csv, scores.npz, report."""
     scores = label_report.Scores(len(model.classes), recipe.data.get("level") == "segment")
     for inputs, targets in views_of(recipe, model.features, split):
-        logits = model.outputs({feature.name: inputs[feature.name].numpy()[:, 0] for feature in model.features})[
-            "logits"
-        ]
-        if not np.isfinite(logits).all():
-            raise InputError(f"The model's logits are not finite. Received: {model.path}")
-        names = [name.decode() for name in inputs["id"].numpy()]
-        scores.add(names, targets["logits"].numpy(), classify.sigmoid(logits))
+        views = {feature.name: inputs[feature.name].numpy() for feature in model.features}
+        _, averaged, _ = score_views(model, views, recipe.task.average)
+        scores.add([name.decode() for name in inputs["id"].numpy()], targets["logits"].numpy(), averaged)
     result = {
         **heading(model, recipe, split, len(scores.ids)),
+        "views": views_told(recipe.task),
         "several_labels": scores.summary(model.classes),
         "seed": recipe.training.seed,
         **cli.provenance(model.path),
@@ -176,7 +178,8 @@ def write_several_labels(out, result, scores, classes, history=None):
     with written_aside(out) as folder:
         (folder / "metrics.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
         scores.save(folder / "scores.npz", classes)
-        label_report.write_predictions(folder / "predictions.csv", scores)
+        if not scores.segments:
+            label_report.write_predictions(folder / "predictions.csv", scores)
         label_report.write_tables(folder, result)
         pictures = label_report.draw(folder, result) + draw_history(folder, history)
         write_report(folder, f"{result['system']} on {result['data']['name']}", pictures, folder / "metrics.md")
@@ -210,7 +213,7 @@ def views_of(recipe, features, split):
 def score_views(model, views, average):
     """`(logits (B, V, K), scores (B, K), attention (B, V, T, h, w, 1) or None)` of views, by input (B, V, T, ...).
 
-    Scores are probabilities.
+    Scores are probabilities, float64.
     """
     batch, count = next(iter(views.values())).shape[:2]
     merged = {name: x.reshape(batch * count, *x.shape[2:]) for name, x in views.items()}
@@ -220,9 +223,10 @@ def score_views(model, views, average):
         attention = attention.reshape(batch, count, *attention.shape[1:])
     if not np.isfinite(logits).all():
         raise InputError(f"The model's logits are not finite. Received: {model.path}")
+    probabilities, exact = classify.sigmoid if model.multi_label else classify.softmax, logits.astype("float64")
     if average == "logits":
-        return logits, classify.softmax(logits.mean(axis=1)), attention
-    return logits, classify.softmax(logits).mean(axis=1), attention
+        return logits, probabilities(exact.mean(axis=1)), attention
+    return logits, probabilities(exact).mean(axis=1), attention
 
 
 def classify_input(model, path, out, views):
@@ -298,6 +302,10 @@ def extract(model, options):
     out = pathlib.Path(options.out or model.path.parent / f"features_{split}.npz")
     if out.exists() or not out.parent.is_dir():
         raise InputError(f"The features go to a new file in a folder that exists. Received: --out={out}")
+    if LENGTH in model.features or len(model.feature.shape) == 1:
+        raise InputError(
+            f"--extract is of clips drawn from videos, not of padded or whole ones. Received: {model.path}"
+        )
     recipe = recipe_beside(model, test_clips=options.clips or EXTRACTED_CLIPS, test_crops=options.crops or 1)
     if model.model is None:
         raise InputError(f"--extract needs a run folder or a .keras file. Received: {model.path}")

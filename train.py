@@ -289,7 +289,7 @@ def build_model(recipe: Recipe, features):
         model = recipe.build()
         model.build({name: (None, *shape) for name, shape in shapes.items()})
     except ValueError as error:
-        raise InputError(str(error)) from error
+        raise InputError(saved.own_words(error)) from error
     if classifies:
         gives = "frames" if model.average is None else "several" if model.multi_label else "video"
         if gives != recipe.task.labels:
@@ -297,6 +297,8 @@ def build_model(recipe: Recipe, features):
             raise InputError(
                 f"{recipe.system} gives {told[gives]} (--task.labels={gives}). Received: {recipe.task.labels}"
             )
+        if LENGTH in features:
+            check_padding(model, {spec.name: np.zeros((1, *shapes[spec.name]), spec.dtype) for spec in features})
         return model
     training, needed = recipe.training, make_policy(recipe.training.rollout).input_names
     if training.loss == "binary_crossentropy" and model.activation != "sigmoid":
@@ -321,6 +323,14 @@ def build_model(recipe: Recipe, features):
             f"Received: training.rollout.policy={training.rollout.policy}"
         )
     return model
+
+
+def check_padding(model, clips):
+    """Raises InputError for a model that does not take padded clips: it says so when called with a mask."""
+    try:
+        model(clips)
+    except ValueError as error:
+        raise InputError(saved.own_words(error)) from error
 
 
 def fit(recipe: Recipe, model, features, steps, run: pathlib.Path):

@@ -76,6 +76,8 @@ class SavedModel:
         if feature.dtype != "uint8":
             if clip.dtype.kind not in "uif" or not np.isfinite(clip).all():
                 raise InputError(f"A clip must hold finite numbers. Received: dtype={clip.dtype}")
+            if clip.dtype == np.uint8 and feature.name not in PIXELS:
+                raise InputError(f"`{feature.name}` must be numbers, not codes of them. Received: dtype=uint8")
             low, high = feature.value_range or (0.0, 1.0)
             return ((clip - low) / (high - low)).astype("float32")
         if clip.dtype == np.uint8:
@@ -95,7 +97,7 @@ class SavedModel:
         try:
             parts = [run(tree_map(lambda x, n=n: x[n : n + batch_size], clips)) for n in starts]
         except ValueError as error:  # the model's own word on sizes it cannot take
-            raise InputError(_own_words(error)) from error
+            raise InputError(own_words(error)) from error
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -191,6 +193,7 @@ class SavedClassifier(SavedModel):
         if set(clips) != {feature.name for feature in self.features}:
             raise InputError(f"The model takes {[f.name for f in self.features]}. Received: {sorted(clips)}")
         scaled = {feature.name: self.scale(clips[feature.name], feature) for feature in self.features}
+        self._check_together(scaled)
         single = scaled[self.feature.name].ndim == len(self.feature.shape)
         outputs = self.outputs(tree_map(lambda x: x[None], scaled) if single else scaled, batch_size)
         logits = outputs["logits"]
@@ -198,6 +201,14 @@ class SavedClassifier(SavedModel):
         kept["probabilities"] = (sigmoid if self.multi_label else softmax)(logits)
         kept = tree_map(lambda x: x[0], kept) if single else kept
         return kept if everything else kept["probabilities"]
+
+    def _check_together(self, clips):
+        """Raises InputError unless all inputs are of the same clips, and padded ones of the same steps."""
+        more = {f.name: clips[f.name].shape[: clips[f.name].ndim - len(f.shape)] for f in self.features}
+        steps = {f.name: clips[f.name].shape[-len(f.shape)] for f in self.features if len(f.shape) > 1}
+        if len(set(more.values())) > 1 or (LENGTH in self.features and len(set(steps.values())) > 1):
+            shapes = {name: x.shape for name, x in clips.items()}
+            raise InputError(f"Inputs must be of the same clips and steps. Received: {shapes}")
 
     def outputs(self, clips, batch_size=8):
         """What the model itself returns for a batch of clips that `scale` has scaled: dicts by name, in and out.
@@ -214,7 +225,7 @@ def _first_line(error):
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _own_words(error):
+def own_words(error):
     """The message of an error that Keras has wrapped in the call's arguments (it sets the original in bold)."""
     found = re.search(r"\x1b\[1m(.*?)\x1b\[0m", str(error), re.DOTALL)
     return found.group(1) if found else str(error)

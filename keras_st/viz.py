@@ -218,7 +218,7 @@ FOUND, TRUE = "cyan", "lime"  # colours of boxes
 
 
 def attention_overlay(videos):
-    """A row of evenly spaced frames for each of `videos`, under their attention, with boxes found and true ones.
+    """A row of evenly spaced, numbered frames for each of `videos`, under their attention, with boxes found and true.
 
     Every attention map is shown relative to its own maximum: clear where there is none, then yellow to red. Boxes found
     are drawn solid, true ones dashed.
@@ -247,8 +247,7 @@ def attention_overlay(videos):
                     top, left, bottom, right = found[t]
                     axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, lw=1, **style))
             axes.set_axis_off()
-            if column == 0:
-                axes.set_title(name, fontsize=6, loc="left", pad=2)
+            axes.set_title(f"{name}  {t}" if column == 0 else str(t), fontsize=6, loc="left", pad=2)
     names = {"attention": Rectangle((0, 0), 1, 1, color=_heat()(0.7))}
     if any(boxes is not None for *_, boxes, _ in videos):
         names["found"] = Rectangle((0, 0), 1, 1, fill=False, color=FOUND)

@@ -176,6 +176,6 @@ def feature_spec(dataset: tf.data.Dataset, name: str | None = None, stream="vide
     if stream == "video":
         value_range = (0.0, 255.0) if dtype == tf.uint8 else (0.0, 1.0)
         return dataclasses.replace(VIDEO, dtype=dtype.name, shape=shape, value_range=value_range)
-    if not shape or not dtype.is_floating:
-        raise InputError(f"A stream is a float array. Received: stream={stream!r}, {dtype.name} {shape}")
+    if not shape or shape[-1] is None or not dtype.is_floating:
+        raise InputError(f"A stream is a float array of known size. Received: {stream=}, {dtype.name} {shape}")
     return FeatureSpec(stream, dtype.name, shape, unit="px/frame" if stream == "flow" else "")

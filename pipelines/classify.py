@@ -176,10 +176,12 @@ def _are_whole(specs):
 
 def _check_whole(specs, task):
     """Nobody may believe that steps of padded videos, or of videos that have none, are chosen."""
-    told = {"frame_stride": task.frame_stride, "test_clips": task.test_clips}
-    for option, value in told.items():
-        if value != 1:
-            raise InputError(f"These videos are taken whole, in one view. Received: task.{option}={value}")
+    plain = {"frame_stride": 1, "test_clips": 1, "placement": "centre", "average": "probabilities", "short": "loop"}
+    for option, value in plain.items():
+        if getattr(task, option) != value:
+            raise InputError(
+                f"These videos are taken whole, in one view. Received: task.{option}={getattr(task, option)}"
+            )
     if task.labels == "frames":
         raise InputError("These videos are labelled as a whole. Received: task.labels=frames")
     for spec in specs:

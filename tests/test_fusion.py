@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import evaluate
+import evaluate_classes
 from keras_st import cli
 from keras_st.metrics import classify
 from keras_st.reports import fusion
@@ -423,7 +424,7 @@ def test_a_split_is_scored_and_tunes_the_weights(clips_run, tmp_path):
     ):
         evaluate.main([str(run_folder), *words, f"--out={tmp_path / name}"])
     with pytest.MonkeyPatch.context() as patch, pytest.raises(InputError, match="split='validation', with none"):
-        patch.setattr(evaluate, "views_of", lambda *_: [])
+        patch.setattr(evaluate_classes, "views_of", lambda *_: [])
         evaluate.main([str(run_folder), "--split=validation", f"--out={tmp_path / 'none'}"])
     result = json.loads((tmp_path / "v1" / "metrics.json").read_text())
     assert result["split"] == "validation" and result["videos"] == 1

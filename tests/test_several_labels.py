@@ -122,8 +122,32 @@ def test_a_served_folder_takes_any_number_of_frames(runs, name):
     np.testing.assert_allclose(served.predict({**inputs, **longer}), model.predict(inputs), atol=1e-5)
     whole = {key: x[0, : inputs["length"][0]] for key, x in inputs.items() if x.ndim == 3}
     np.testing.assert_allclose(served.predict(whole), model.predict(inputs)[0], atol=1e-5)  # without a length
-    with pytest.raises(InputError, match="integers"):
-        served.predict({**inputs, "length": inputs["length"] / 2})
+    for wrong, told in (
+        ({"length": inputs["length"] / 2}, "integers"),
+        ({"length": inputs["length"][:3]}, "same clips"),
+        ({"audio": inputs["audio"][:, :4]}, "same clips and steps"),
+        ({"rgb": inputs["rgb"][0]}, "same clips"),
+        ({"rgb": np.zeros(inputs["rgb"].shape, np.uint8)}, "numbers, not codes"),
+    ):
+        for loaded in (served, model):
+            with pytest.raises(InputError, match=f"{told}.*Received"):
+                loaded.predict({**inputs, **wrong})
+    with pytest.raises(InputError, match="padded or whole"):
+        evaluate.main([str(run), "--extract", "prob"])
+
+
+def test_videos_in_another_order_are_not_fused(tmp_path):
+    for name, order in (("a", [0, 1, 2]), ("b", [2, 0, 1])):
+        kept, scores = several_labels.Scores(4), np.eye(3, 4)[order]
+        kept.add([str(n) for n in order], np.zeros((3, 4)), scores)
+        (tmp_path / name).mkdir()
+        told = {"system": name, "data": {}, "split": "test", "videos": 3, "several_labels": kept.summary("wxyz")}
+        (tmp_path / name / "metrics.json").write_text(json.dumps(told))
+        kept.save(tmp_path / name / "scores.npz", list("wxyz"))
+    with pytest.raises(InputError, match="in one order"):
+        several_labels.fuse([tmp_path / "a", tmp_path / "b"])
+    _, fused, _ = several_labels.fuse([tmp_path / "a", tmp_path / "a"], [1, 3])
+    assert fused.ids == ["0", "1", "2"] and fused.best[0][:, 0].tolist() == [0, 1, 2]
 
 
 def test_scores_of_many_classes_and_of_segments():
@@ -144,6 +168,9 @@ def test_scores_of_many_classes_and_of_segments():
     entry = segments.summary(list("abcd"))
     assert entry["map"] == pytest.approx(metrics.segment_mean_ap(rated, scores[:60, :4]), abs=1e-9)
     assert "gap" not in entry
+    partly = several_labels.Scores(4)  # of whole videos what is not known is not the video's
+    partly.add([str(n) for n in range(60)], rated, scores[:60, :4])
+    assert partly.summary(list("abcd"))["gap"] == metrics.gap(rated == 1, scores[:60, :4])
     unknown = several_labels.Scores(4)
     unknown.add(["a"], np.zeros((1, 4)), scores[:1, :4])
     assert unknown.summary(list("abcd")) == {"labels_a_video": 0.0}
@@ -176,6 +203,8 @@ def test_padded_videos_are_taken_whole():
         (["--task.labels=video"], "one class"),
         (["--task.labels=frames"], "labels=frames"),
         (["--task.frame_stride=2"], "taken whole"),
+        (["--task.average=logits"], "taken whole"),
+        (["--task.short=last"], "taken whole"),
         (["--task.test_clips=2"], "taken whole"),
         (["--task.streams=[rgb,mean_rgb]"], "mean_rgb"),
         (["--task.streams=[mean_rgb,mean_audio]", "--data.level=video"], "reads frames"),
@@ -193,6 +222,7 @@ def test_what_does_not_go_together_is_told(words, told, tmp_path):
     "system, words, told",
     [
         ("p3d", ["--data.name=topics", "--task.streams=[rgb]", "--task.labels=several"], ""),
+        ("time_domain_conv", ["--data.name=topics", "--task.streams=[rgb]", "--task.labels=several"], "not padded"),
         ("snippet_lstm", ["--data.name=topics", "--task.streams=[rgb]", "--task.labels=several"], "exclude each other"),
     ],
 )

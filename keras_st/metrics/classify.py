@@ -133,7 +133,9 @@ def softmax(logits):
 
 def sigmoid(logits):
     """Probabilities of classes that do not exclude each other, (...)."""
-    return 0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits)))
+    logits = np.asarray(logits)
+    small = np.exp(-np.abs(logits))  # of the less likely: 1 - p would lose small probabilities
+    return np.where(logits >= 0, 1 / (1 + small), small / (1 + small))
 
 
 def fit_temperature(y_true, margins):

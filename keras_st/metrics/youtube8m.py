@@ -299,8 +299,8 @@ class MeanAP(_Ranking):
 
     Args:
         k: int or None. Pairs that are kept of a video; None: all, of all classes.
-        bins: int or None. None: exact, in Python loops only. Otherwise memory of two numbers a class and bin, for
-            `compile`.
+        bins: int or None. None: exact, in Python loops only. Otherwise memory of two numbers a class and bin (ten
+            times that while a result is computed), for `compile`.
         classes: int. Their number, needed with `bins`.
         from_logits: bool. Scores are logits, no probabilities; only bins need to know.
     """
@@ -337,7 +337,7 @@ class MeanAP(_Ranking):
 
 @keras.saving.register_keras_serializable(package="keras_st")
 class SegmentMeanAP(keras.metrics.Metric):
-    """Streaming `segment_mean_ap`, in Python loops; memory of up to 2 k segments of all classes.
+    """Streaming `segment_mean_ap`, in Python loops; memory of up to 2 k segments, 5 bytes a class each.
 
     Args: k: int. Segments of a class that are taken.
     """

@@ -144,13 +144,14 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
 
     def build(self, input_shape):
         self._built_for = {stream: tuple(input_shape[stream]) for stream in self.streams}
-        self.compute_output_shape(self._built_for)
+        more = {"length": input_shape["length"]} if "length" in input_shape else {}
+        self.compute_output_shape({**self._built_for, **more})
 
     def call(self, inputs, training=None):
         mask = None
         if "length" in inputs:
             steps = ops.arange(ops.shape(inputs[self.streams[0]])[1], dtype="int32")
-            mask = steps[None] < ops.cast(inputs["length"], "int32")[:, None]
+            mask = ops.less(steps[None], ops.cast(inputs["length"], "int32")[:, None])
         x, outputs = self.features(inputs, training), {}
         if self.aggregator is not None:
             x = _called(self.aggregator, x, mask, training)

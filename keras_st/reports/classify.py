@@ -64,6 +64,7 @@ def write_tables(folder, result):
     ]
     if "weights" in result:
         lines += [_fusion(result), ""]
+        lines += [f"{part['system']} alone: {part['accuracy']:.3f}." for part in result["parts"]] + [""]
     cells = {
         "top 1": entry["accuracy"],
         "top 5": entry.get("top_5_accuracy"),

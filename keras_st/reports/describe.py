@@ -12,7 +12,7 @@ def description(recipe: Recipe, features=None):
     """Parameters and multiply-adds of the recipe's model for one clip, as a table.
 
     features: `FeatureSpec`s of the clips; None: frames of 64x64 with 3 channels, flow 2, of a forecaster 1; stored
-    features 256. `--task.crop` and `--task.channels` of a classifier win.
+    features 256, those of YouTube-8M as published. `--task.crop` and `--task.channels` of a classifier win.
     """
     task = recipe.task
     if isinstance(task, ClassifyTask):
@@ -48,4 +48,7 @@ def description(recipe: Recipe, features=None):
 def _usual(stream, channels):
     """What a stream looks like where no data set says it."""
     shapes = {"video": (None, 64, 64, channels or 3), "flow": (None, 64, 64, 2)}
+    sizes = {"rgb": 1024, "audio": 128}
+    shapes |= {name: (None, size) for name, size in sizes.items()}
+    shapes |= {f"mean_{name}": (size,) for name, size in sizes.items()}
     return FeatureSpec(stream, "float32", shapes.get(stream, (None, 256)))

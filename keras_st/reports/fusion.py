@@ -106,6 +106,7 @@ def fuse(paths, weights=None, calibration=(), tune=()):
         "system": " + ".join(system.system for system in systems),
         "fused": [stored_path(path) for path in paths],
         "weights": weights or [1 / len(systems)] * len(systems),
+        "parts": [part_alone(*pair, labels) for pair in zip(systems, fits)],
         "calibration": [fit for fit in fits if fit],
         "classification": summarise_classes(labels, fused, first.classes.tolist()),
         "environment": cli.environment(),
@@ -113,6 +114,11 @@ def fuse(paths, weights=None, calibration=(), tune=()):
     if tuned:
         metrics["tuned"] = tuned
     return metrics, labels, fused, first.ids, first.classes
+
+
+def part_alone(system, fit, labels):
+    """What one of the systems has by itself."""
+    return {"system": system.system, "accuracy": classify.top_k_accuracy(labels, probabilities(system, fit))}
 
 
 def fit_temperatures(systems, calibration):
@@ -210,6 +216,8 @@ def read(path):
         if name not in arrays:
             raise InputError(f"{path} must be the folder of a classifier's evaluation. Received: no {name}")
     result = read_result(path)
+    if "several_labels" in result:
+        raise InputError(f"What is fused must be one class a video, of all. Received: several labels in {path}")
     if not {"classification", "views"} <= result.keys():
         raise InputError(f"What is fused must be classes of videos. Received: labels of frames in {path}")
     return _checked(path, arrays, result)
@@ -320,7 +328,10 @@ def aligned(system, ids, classes):
     if labels is not None:
         wrong = labels[~np.isin(labels, own if labels.dtype.kind == "U" else np.arange(len(own)))]
         if len(wrong):
-            raise InputError(f"Labels must be classes, names or columns. Received: {system.path}: {wrong[0]!r}")
+            known = ", ".join(own[:3]) if labels.dtype.kind == "U" else f"0..{len(own) - 1}"
+            raise InputError(
+                f"Labels must be classes, names or columns (here {known}). Received: {system.path}: {str(wrong[0])!r}"
+            )
         place = {name: n for n, name in enumerate(classes)}
         names = labels if labels.dtype.kind == "U" else own[labels]
         labels = np.array([place[name] for name in names])[row]

@@ -5,7 +5,7 @@ scores.npz: `ids` (N,), `classes` (K,); `columns` and `scores` (N, k), the best 
 probabilities; `rated` (R, 3): video, class, 1 or, of classes known not to be the video's (segments), 0.
 """
 
-import json
+import csv
 import pathlib
 import zipfile
 
@@ -25,11 +25,13 @@ class Scores:
 
     Args:
         classes: number of classes.
-        segments: whether rows are rated segments of videos (labels of 1, 0 or, where not rated, -1).
+        segments: whether rows are rated segments of videos (labels of 1, 0 or, where not rated, -1). Of whole videos
+            -1 counts as 0.
     """
 
     def __init__(self, classes, segments=False):
         self.ids: list[str] = []
+        self.segments = segments
         few = classes <= KEPT  # then every pair of video and class is kept; otherwise counted, see `MeanAP`
         self._parts: list[tuple[np.ndarray, ...]] = []
         self._count = np.zeros(0, int)
@@ -48,8 +50,10 @@ class Scores:
     def add(self, ids, labels, scores):
         """Videos, as ids (B,), labels (B, K) and probabilities (B, K)."""
         labels, scores = np.asarray(labels), np.asarray(scores)
+        if not self.segments:
+            labels = (labels == 1).astype(int)  # not known: not the video's
         best = np.argsort(-scores, axis=1, kind="stable")[:, :KEPT]
-        rows, columns = np.nonzero(labels == 1) if "gap" in self._metrics else np.nonzero(labels >= 0)
+        rows, columns = np.nonzero(labels >= 0) if self.segments else np.nonzero(labels)
         rated = np.stack([rows + len(self.ids), columns, labels[rows, columns].astype(int)], axis=1)
         self._parts.append((best.astype("int32"), np.take_along_axis(scores, best, axis=1).astype("float32"), rated))
         self._count = (labels == 1).sum(axis=0) + (self._count if self.ids else 0)
@@ -70,7 +74,7 @@ class Scores:
         if not self._count.any():
             return told
         told |= {name: float(metric.result()) for name, metric in self._metrics.items()}
-        if "gap" not in self._metrics:
+        if self.segments:
             return told
         precisions, _ = self._metrics["map_all"].per_class()
         told["classes"] = [
@@ -102,13 +106,15 @@ NAMES = {
 def write_tables(folder, result):
     """metrics.md: what a person reads first; metrics.csv: a row per class."""
     entry = result["several_labels"]
+    segments = result["data"].get("level") == "segment"
+    what = "segment" if segments else "video"
     lines = [
-        f"{result['videos']} {result['split']} videos of {result['data']['name']}, "
-        f"{entry['labels_a_video']:.2f} labels a video.",
+        f"{result['videos']} {result['split']} {what}s of {result['data']['name']}, "
+        f"{entry['labels_a_video']:.2f} labels a {what}.",
         "",
     ]
     cells = {NAMES[name]: entry[name] for name in NAMES if name in entry}
-    if "gap" not in entry:
+    if segments:
         cells = {"mAP of segments": entry["map"]} if "map" in entry else {}
     if "weights" in result:
         lines += ["Weights " + ", ".join(f"{weight:.3g}" for weight in result["weights"]) + ".", ""]
@@ -118,11 +124,10 @@ def write_tables(folder, result):
     else:
         lines += ["These videos have no labels: only predictions.csv is written."]
     (folder / "metrics.md").write_text("\n".join(lines) + "\n")
-    rows = [
-        f"{json.dumps(row['class'])},{row['videos']},{'' if (p := row['average_precision']) is None else p}"
-        for row in entry.get("classes", ())
-    ]
-    (folder / "metrics.csv").write_text("\n".join(["class,videos,average_precision", *rows]) + "\n")
+    with open(folder / "metrics.csv", "w", newline="") as file:
+        rows = csv.DictWriter(file, ["class", "videos", "average_precision"], lineterminator="\n")
+        rows.writeheader()
+        rows.writerows(entry.get("classes", ()))
 
 
 def draw(folder, result):
@@ -153,7 +158,7 @@ def write_predictions(path, scores):
 def is_of_several_labels(folder):
     """Whether a folder is that of an evaluation of several labels a video."""
     try:
-        return "several_labels" in read_json(pathlib.Path(folder, "metrics.json"))
+        return "several_labels" in (read_json(pathlib.Path(folder, "metrics.json")) or {})
     except (OSError, ValueError):
         return False
 
@@ -175,8 +180,8 @@ def fuse(folders, weights=None):
     weights = [weight / sum(weights) for weight in weights]
     (result, first), *others = systems = [_read(folder) for folder in folders]
     for folder, (_, arrays) in zip(folders[1:], others):
-        for name in ("classes", "rated"):
-            if not np.array_equal(first[name], arrays[name]) or set(first["ids"]) != set(arrays["ids"]):
+        for name in ("ids", "classes", "rated"):
+            if not np.array_equal(first[name], arrays[name]):
                 raise InputError(
                     "Systems that are fused have scored the same videos, in one order, and the same classes. "
                     f"Received: {folders[0]} and {folder}"

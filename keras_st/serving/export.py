@@ -43,6 +43,10 @@ def export(model, base_dir, recipe=None, horizon=None, features=None, classes=No
         raise InputError(f"The model must be built before it is exported. Received: {model.name}, not built")
     task = _task(model, horizon, classes)
     if features is None:
+        if "horizon_frames" not in task and set(model.input_shapes) != {"video"}:
+            raise InputError(
+                f"`features` says what the inputs are. Received: features=None for {[*model.input_shapes]}"
+            )
         channels = model.channels if "horizon_frames" in task else model.input_shapes["video"][-1]
         features = [dataclasses.replace(VIDEO, shape=(None, None, None, channels))]
     base = pathlib.Path(base_dir)

@@ -29,7 +29,10 @@ def compile_forecaster(model, training: ForecastTraining, steps):
 
 
 def compile_classifier(model, training: Training, steps):
-    """Cross-entropy of the logits, of every step's where the model has a `step_loss`; of several labels one a class."""
+    """Cross-entropy of the logits, of every step's where the model has a `step_loss`; of several labels one a class.
+
+    Of several labels hit@1 and GAP@20 are told, in which a label of -1 counts as 0.
+    """
     if model.multi_label:
         losses: dict = {"logits": FrameLabelLoss()}
         metrics: dict | None = None

@@ -19,7 +19,16 @@ from pipelines.datasets.youtube8m import IDS, PREFIXES, paths_of, scan, sizes_of
 from pipelines.remote import check_local
 
 # kinds of records; training stops at those in REFUSED
-REFUSED = ("cut short", "damaged", "of another form", "without frames", "of other sizes", "labels beyond the classes")
+REFUSED = (
+    "cut short",
+    "damaged",
+    "of another form",
+    "without frames",
+    "of other sizes",
+    "labels beyond the classes",
+    "segments not within the video, or without class or score",  # where segments are read
+)
+WHOLE = ("labels", "segment_labels", "segment_start_times")  # lists of whole numbers
 NOTED = ("too long", "without labels", "without audio", "without id", "id of another record")
 
 
@@ -92,7 +101,11 @@ def _looked_at(record, level, classes, max_frames, sizes):
         right = all(len(step) == size for stream, size in sizes.items() for step in held[stream])
         length = len(next(iter(held.values())))
         right &= len(held.get("audio", ())) in (0, length)
+    starts, scores = context["segment_start_times"].int64_list.value, context["segment_scores"].float_list.value
+    apart = len({len(starts), len(scores), len(context["segment_labels"].int64_list.value)}) > 1
     kinds = {
+        REFUSED[-1]: apart or any(not 0 <= start < length for start in starts),
+        "of another form": any(context[key].WhichOneof("kind") not in (None, "int64_list") for key in WHOLE),
         "without frames": not len(next(iter(held.values()))),
         "of other sizes": not right,
         "labels beyond the classes": any(not 0 <= label < classes for label in labels),

@@ -25,7 +25,7 @@ def write_youtube8m(clips, folder, split, num_shards=1, *, level="frame", compat
     Args:
         clips: dicts of `id`, bytes or text; `labels`, numbers of classes; `rgb` (T, 1024) or of another size, at a
             frame a second; where there is sound `audio` (T, 128); where segments are rated `segments`, a sequence of
-            `(start frame, class, 0 or 1)`. Features are cut to -2..2: whiten or scale them first.
+            `(start frame, class, 0 or 1)`. In bytes features are cut to -2..2: whiten or scale them first.
         folder: made where it is not there.
         split: "train", "validation" or "test".
         num_shards: at least 1.
@@ -78,6 +78,8 @@ def _encoded(clip, level, compat, sizes, seen):
                 f"`{stream}` of {name!r} must be finite numbers ({len(streams['rgb'])} frames, {size or 'numbers'}), "
                 f"as all clips have them. Received: {values.dtype} {values.shape}"
             )
+    if level == "video" and clip.get("segments"):
+        raise InputError(f"Segments are of frame-level records. Received: segments of {name!r}, level='video'")
     length, labels = len(streams["rgb"]), np.asarray(clip["labels"])
     if labels.ndim != 1 or (labels.size and (labels.dtype.kind not in "iu" or labels.min() < 0)):
         raise InputError(f"`labels` of {name!r} must be numbers of classes. Received: {clip['labels']!r}")
@@ -85,17 +87,21 @@ def _encoded(clip, level, compat, sizes, seen):
     if level == "video":
         means = {f"mean_{stream}": _feature(values.mean(axis=0).tolist()) for stream, values in streams.items()}
         if compat and "audio" not in streams:
-            means["mean_audio"] = _feature([0.0] * sizes.get("audio", 128))
+            means["mean_audio"] = _feature([0.0] * sizes.setdefault("audio", 128))
         return tf.train.Example(features=tf.train.Features(feature={**context, **means}))
     if segments := clip.get("segments"):
         starts, classes, scores = zip(*segments)
+        if min(starts) < 0 or max(starts) >= length or min(classes) < 0:
+            raise InputError(
+                f"Segments of {name!r} must start within its {length} frames. Received: {list(segments)!r}"
+            )
         context["segment_start_times"] = _feature(list(map(int, starts)))
         context["segment_end_times"] = _feature([int(start) + SEGMENT_FRAMES for start in starts])
         context["segment_labels"] = _feature(list(map(int, classes)))
         context["segment_scores"] = _feature(list(map(float, scores)))
     frames = {stream: [_feature([q.tobytes()]) for q in quantize(values)] for stream, values in streams.items()}
     if compat and "audio" not in streams:
-        frames["audio"] = [_feature([bytes(sizes.get("audio", 128))])] * length
+        frames["audio"] = [_feature([bytes(sizes.setdefault("audio", 128))])] * length
     return tf.train.SequenceExample(
         context=tf.train.Features(feature=context),
         feature_lists=tf.train.FeatureLists(

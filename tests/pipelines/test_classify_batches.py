@@ -167,9 +167,10 @@ def test_options_that_features_do_not_take_are_named():
 def test_what_is_no_stream_is_named(stream):
     with pytest.raises(InputError, match=f"holds maps, pooled, video. Received: stream='{stream}'"):
         feature_spec(stored(), stream=stream)
-    times = stored().map(lambda e: {**e, "sound": e["pooled"][:, 0], "count": tf.cast(e["maps"], tf.int32)})
-    for name in ("sound", "count"):
-        with pytest.raises(InputError, match=f"float array a step. Received: stream='{name}'"):
+    times = stored().map(lambda e: {**e, "sound": tf.boolean_mask(e["pooled"][:, 0], e["pooled"][:, 0] > 0)})
+    times = times.map(lambda e: {**e, "count": tf.cast(e["maps"], tf.int32), "share": tf.constant(0.5)})
+    for name in ("sound", "count", "share"):
+        with pytest.raises(InputError, match=f"float array of known size. Received: stream='{name}'"):
             feature_spec(times, stream=name)
 
 

@@ -469,20 +469,20 @@ def test_written_shards_are_read(rng, tmp_path):
 
 def test_the_layout_is_the_published_one(rng, tmp_path):
     (clip,) = clips(rng, 1)
-    clip["segments"] = [(0, 4, 1), (5, 2, 0)]
+    clip["segments"] = [(0, 4, 1), (0, 2, 0)]
     (path,) = write_youtube8m([clip], tmp_path, "test")
     (record,) = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
     found = tf.train.SequenceExample.FromString(record)
     assert set(found.context.feature) == {
         "id", "labels", "segment_start_times", "segment_end_times", "segment_labels", "segment_scores"
     }  # fmt: skip
-    assert found.context.feature["segment_end_times"].int64_list.value == [5, 10]
+    assert found.context.feature["segment_end_times"].int64_list.value == [5, 5]
     assert set(found.feature_lists.feature_list) == {"rgb", "audio"}
     steps = found.feature_lists.feature_list["rgb"].feature
     assert [len(step.bytes_list.value) for step in steps] == [1] and len(steps[0].bytes_list.value[0]) == 1024
     want = frame_record(
         {stream: quantize(clip[stream]) for stream in ("rgb", "audio")}, clip["labels"], name=b"own0",
-        segment_start_times=many([0, 5]), segment_end_times=many([5, 10]), segment_labels=many([4, 2]),
+        segment_start_times=many([0, 0]), segment_end_times=many([5, 5]), segment_labels=many([4, 2]),
         segment_scores=many([1.0, 0.0]),
     )  # fmt: skip
     assert found == tf.train.SequenceExample.FromString(want)

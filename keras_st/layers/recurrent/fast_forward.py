@@ -103,7 +103,8 @@ class FastForwardRNN(ConfigFromArguments, layers.Layer):
     top h stand side by side. W^l, l > 1, starts at 0: at first every a^l is a linear map of x_t.
 
     Weights: of every level of the first chain, then of the second, path_kernel (W^1, or F^l), hidden_kernel (W^l,
-    l > 1), path_bias b; then likewise the cells' recurrent_kernel U, bias c, peephole_kernel.
+    l > 1), path_bias b; then likewise the cells' recurrent_kernel U (at first normal, of
+    deviation 0.01), bias c, peephole_kernel.
 
     Args:
         units: int.
@@ -114,7 +115,7 @@ class FastForwardRNN(ConfigFromArguments, layers.Layer):
         activation: of the candidates; the cell's output is always tanh.
         path_rate: float. F^l = path_rate V^l, and V^l is the weight: optimizers that divide by the gradient's size
             (Adam, Adadelta) then train F^l at `path_rate` times their learning rate.
-        return_path: bool. a^L of every chain beside the h^L: (B, T, chains (units + 4 units)).
+        return_path: bool. a^L of every chain beside the h^L: (B, T, chains (units + 4 units)), of GRUs 3 units.
         kernel_initializer: of W^1 and F; None: normal of deviation 1 / (3 root of units).
 
     Masking: (B, T), passed on; a backward level starts at the last real frame.

@@ -502,8 +502,9 @@ def test_nine_recipes():
 
 @pytest.mark.parametrize("make", RECIPES, ids=lambda make: make.__name__)
 def test_recipe_builds_at_test_size(make, rng):
-    recipe = make()
+    recipe = make("youtube8m")
     assert isinstance(recipe, Recipe) and recipe.system == make.__name__ and recipe.data["name"] == "youtube8m"
+    assert recipe.model["classes"] == 3862 and make().data["name"] == "topics"
     assert f"train.py {recipe.system}" in make.__doc__
     known = set(inspect.signature(recipe.builder).parameters)
     tiny = recipe.tiny()
