@@ -373,6 +373,26 @@ def test_every_kind_of_record_is_counted_and_named(rng, tmp_path, capsys):
     assert "too long" not in told and "2 without audio: train0000.tfrecord record 2 (empty), and 1 more" in told
 
 
+@pytest.mark.parametrize(
+    "context, kind",
+    [
+        ({"segment_start_times": many([9]), "segment_labels": many([1]), "segment_scores": many([1.0])}, "segments"),
+        ({"segment_start_times": many([0])}, "segments"),
+        ({"segment_start_times": many([1.0])}, "of another form"),
+    ],
+    ids=["late", "alone", "floats"],
+)
+def test_what_segments_may_not_be_is_named(rng, tmp_path, context, kind):
+    write(tmp_path / "train0000.tfrecord", [frame_record(codes(rng, 9), [1], **context)])
+    found = youtube8m_inspect.inspect(str(tmp_path))["train"]["found"]
+    assert [name for name in found if name.startswith(kind)] and set(found) <= set(youtube8m_inspect.REFUSED)
+    clip = {"id": "a", "labels": [1], "rgb": np.zeros((9, 1024)), "segments": [(9, 1, 1)]}
+    with pytest.raises(InputError, match="within its 9 frames.*Received"):
+        write_youtube8m([clip], tmp_path / "own", "train")
+    with pytest.raises(InputError, match="frame-level.*Received"):
+        write_youtube8m([{**clip, "segments": [(0, 1, 1)]}], tmp_path / "own", "train", level="video")
+
+
 def test_damage_is_counted_and_named_and_the_rest_still_read(videos, tmp_path, capsys):
     first, last = tmp_path / "train0000.tfrecord", tmp_path / "train0186.tfrecord"
     content = bytearray(first.read_bytes())
