@@ -18,7 +18,8 @@ def export(model, base_dir, recipe=None, horizon=None, features=None, classes=No
 
     Signatures, with dynamic batch, time, height and width where the model has them so:
         serving_default: inputs in dtype and range of their feature specs (`video` uint8 0..255, `flow` in px/frame)
-        serving_float:   inputs float32 0..1 (models of 8-bit video only)
+        serving_float:   inputs float32 0..1 (models of 8-bit video only; flow beside it is brought to 0..1 from the
+                         range of its feature spec)
     Outputs of a forecaster: `frames` float32 (B, horizon, H, W, C), of video in 0..1, of fields in their unit; the
     number of context frames is free, the horizon fixed. Of a classifier: `logits` and `probabilities` (B, classes),
     of one of frame labels (B, T, classes), and, where the model has it, its `attention`. A model of padded clips also
