@@ -79,7 +79,7 @@ class Extrapolation(ConfigFromArguments, layers.Layer):
         self.horizon_frames, self.pairs, self.smoothing = horizon_frames, pairs, smoothing
         self.floor, self.outside = floor, outside
         self.tvl1 = TVL1Flow(name="tvl1")
-        self.supports_masking = False
+        self.supports_masking = True
 
     def build(self, input_shape):
         """Nothing is trained."""
@@ -125,6 +125,9 @@ class Extrapolation(ConfigFromArguments, layers.Layer):
             kernel = ops.convert_to_tensor(np.tile(kernel[:, :, None, None], (1, 1, 3, 1)))
             x = ops.depthwise_conv(x, kernel, padding="same", data_format="channels_last")
         return x
+
+    def compute_mask(self, inputs, mask=None):
+        return None
 
     def compute_output_shape(self, input_shape):
         batch, _, height, width, _ = input_shape
