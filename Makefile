@@ -16,7 +16,7 @@ demo: .venv/ready  ## train the default forecaster for about three minutes, eval
 test: .venv/ready  ## every test, TensorFlow backend
 	$(BIN)/python $(PYTEST)
 
-test-learning: .venv/ready  ## systems are trained and must learn what they can (a few minutes)
+test-learning: .venv/ready  ## systems are trained and must learn what they can, every option is tried (a quarter of an hour)
 	$(BIN)/python $(PYTEST) tests/learning
 
 test-backends: .venv-backends/ready  ## layers and models on the JAX and PyTorch backends
