@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import subprocess
 import sys
 
@@ -22,9 +23,25 @@ def run(main, argv=None):
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+    except Exception as error:
+        if (told := assertion(error)) is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def assertion(error):
+    """What a data set's assertion says of a record that it cannot use, in a line; None of any other error.
+
+    TensorFlow raises it while training, wrapped in the graph's own words: `assertion failed: [told] [Received:] [...]`.
+    """
+    found = re.search(r"assertion failed: ((?:\[[^\]]*\] ?)+)", str(error))
+    if found is None or "[Received:]" not in found.group(1):
+        return None
+    return " ".join(" ".join(re.findall(r"\[([^\]]*)\]", found.group(1))).split())
 
 
 @contextlib.contextmanager

@@ -72,7 +72,8 @@ class SavedModel:
         shape, rank = feature.shape, len(feature.shape)
         if clip.ndim not in (rank, rank + 1) or clip.shape[-1] != shape[-1] or 0 in clip.shape:
             letters = "".join(f"{letter}, " for letter in ("T", "H", "W")[: rank - 1])
-            raise InputError(f"A clip must be ({letters}{shape[-1]}), or a batch of them. Received: shape={clip.shape}")
+            wanted = f"({letters}{shape[-1]}), or a batch of them"
+            raise InputError(f"A clip must be {wanted}. Received: {feature.name}, shape={clip.shape}")
         if feature.dtype != "uint8":
             if clip.dtype.kind not in "uif" or not np.isfinite(clip).all():
                 raise InputError(f"A clip must hold finite numbers. Received: dtype={clip.dtype}")
@@ -190,8 +191,9 @@ class SavedClassifier(SavedModel):
         if LENGTH in self.features and LENGTH.name not in clips and self.feature.name in clips:
             shape = np.shape(clips[self.feature.name])
             clips = {**clips, LENGTH.name: np.full(shape[:-2], shape[-2] if len(shape) > 1 else 0, "int32")}
+        clips = self._without_padding(clips)
         if set(clips) != {feature.name for feature in self.features}:
-            raise InputError(f"The model takes {[f.name for f in self.features]}. Received: {sorted(clips)}")
+            raise InputError(f"The model takes {[f.name for f in self.features]}. Received: {[*clips]}")
         scaled = {feature.name: self.scale(clips[feature.name], feature) for feature in self.features}
         self._check_together(scaled)
         single = scaled[self.feature.name].ndim == len(self.feature.shape)
@@ -201,6 +203,20 @@ class SavedClassifier(SavedModel):
         kept["probabilities"] = (sigmoid if self.multi_label else softmax)(logits)
         kept = tree_map(lambda x: x[0], kept) if single else kept
         return kept if everything else kept["probabilities"]
+
+    def _without_padding(self, clips):
+        """Clips whose steps behind `length` are 0, whatever stands there, NaN too."""
+        if LENGTH not in self.features or set(clips) != {feature.name for feature in self.features}:
+            return clips
+        length, padded = np.asarray(clips[LENGTH.name]), {}
+        for feature in self.features:
+            x = np.asarray(clips[feature.name])
+            if feature != LENGTH and x.ndim == length.ndim + 2 and length.shape == x.shape[:-2]:
+                if length.dtype.kind in "iu" and not ((length >= 1) & (length <= x.shape[-2])).all():
+                    raise InputError(f"`length` must lie in 1..{x.shape[-2]}. Received: {length.tolist()}")
+                x = np.where(np.arange(x.shape[-2])[:, None] < length[..., None, None], x, x.dtype.type(0))
+            padded[feature.name] = x
+        return padded
 
     def _check_together(self, clips):
         """Raises InputError unless all inputs are of the same clips, and padded ones of the same steps."""

@@ -71,13 +71,14 @@ class ForecastTask:
 
 @dataclass(frozen=True)
 class ClassifyTask:
-    """One of several classes for a video.
+    """Classes of a video, one or several, or of its frames.
 
     A model sees clips: frames sampled from a video, resized, cropped. Training draws one clip a video at random; a
     test scores `test_clips` x `test_crops` views of it and averages them.
 
     Args:
-        clip_frames: frames of a clip. Videos that are too short start over.
+        clip_frames: frames of a clip. Videos that are too short start over (see `short`); where the data set pads them
+            (YouTube-8M) frames of every video, which is taken whole.
         frame_stride: frames from one frame of a clip to the next.
         resize: height and width that frames are brought to, None: as they are.
         crop: height and width cut out of them (training: at random, test: the centre), None: all.

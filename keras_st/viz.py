@@ -87,10 +87,15 @@ def training_curves(history):
 
 def precision_by_frequency(counts, precisions):
     """Average precision of classes over the numbers of videos that have them."""
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
     figure = _figure(5, 3)
     axes = figure.add_subplot()
     axes.plot(counts, precisions, ".", markersize=4, alpha=0.6)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("videos of the class")
     axes.set_ylabel("average precision")
@@ -247,7 +252,10 @@ def attention_overlay(videos):
                     top, left, bottom, right = found[t]
                     axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, lw=1, **style))
             axes.set_axis_off()
-            axes.set_title(f"{name}  {t}" if column == 0 else str(t), fontsize=6, loc="left", pad=2)
+            over = {"facecolor": "black", "alpha": 0.4, "linewidth": 0, "pad": 0.5}
+            axes.text(0.02, 0.02, str(t), fontsize=5, color="white", transform=axes.transAxes, bbox=over)
+            if column == 0:
+                axes.set_title(name, fontsize=6, loc="left", pad=2)
     names = {"attention": Rectangle((0, 0), 1, 1, color=_heat()(0.7))}
     if any(boxes is not None for *_, boxes, _ in videos):
         names["found"] = Rectangle((0, 0), 1, 1, fill=False, color=FOUND)

@@ -1,13 +1,14 @@
 """Several labels a video, from data to scores: trained, evaluated, fused, served."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 import evaluate
 import train
-from keras_st import saved
+from keras_st import cli, saved
 from keras_st.metrics import youtube8m as metrics
 from keras_st.reports import several_labels
 from keras_st.specs import ClassifyTask, InputError
@@ -91,6 +92,8 @@ def test_systems_are_fused(runs, tmp_path):
         wanted = metrics.gap(label, share * parts[0] + (1 - share) * parts[1])
         assert entry["several_labels"]["gap"] == pytest.approx(wanted, abs=1e-6)
         assert entry["weights"] == [share, 1 - share] and (out / "predictions.csv").exists()
+        assert [part["gap"] for part in entry["parts"]] == pytest.approx([metrics.gap(label, p) for p in parts])
+        assert "yt8m_moe (mean_rgb, mean_audio) alone: GAP@20" in (out / "metrics.md").read_text()
 
 
 def test_what_cannot_be_fused_is_told(runs, tmp_path):
@@ -98,7 +101,7 @@ def test_what_cannot_be_fused_is_told(runs, tmp_path):
     evaluate.main([str(runs["yt8m_moe"][0]), "--split=validation", f"--out={tmp_path / 'validation'}"])
     for words, told in (
         (["--fuse", folder, str(tmp_path / "validation")], "same videos"),
-        (["--fuse", folder, str(tmp_path)], "whole evaluation"),
+        (["--fuse", folder, str(tmp_path)], "folders of evaluations"),
         (["--fuse", folder, folder, "--weights", "1"], "--weights are 2 numbers"),
         (["--fuse", folder, folder, "--weights", "1", "-1"], "--weights"),
         (["--fuse", folder, folder, "--tune", folder, folder], "--tune is for one class"),
@@ -120,12 +123,19 @@ def test_a_served_folder_takes_any_number_of_frames(runs, name):
         return
     longer = {key: np.pad(x, ((0, 0), (0, 5), (0, 0)), constant_values=9) for key, x in inputs.items() if x.ndim == 3}
     np.testing.assert_allclose(served.predict({**inputs, **longer}), model.predict(inputs), atol=1e-5)
+    lost = {
+        key: np.pad(x, ((0, 0), (0, 5), (0, 0)), constant_values=np.nan) for key, x in inputs.items() if x.ndim == 3
+    }
+    for loaded in (served, model):
+        np.testing.assert_allclose(loaded.predict({**inputs, **lost}), model.predict(inputs), atol=1e-5)
     whole = {key: x[0, : inputs["length"][0]] for key, x in inputs.items() if x.ndim == 3}
     np.testing.assert_allclose(served.predict(whole), model.predict(inputs)[0], atol=1e-5)  # without a length
     for wrong, told in (
         ({"length": inputs["length"] / 2}, "integers"),
         ({"length": inputs["length"][:3]}, "same clips"),
-        ({"audio": inputs["audio"][:, :4]}, "same clips and steps"),
+        ({"length": 0 * inputs["length"]}, "1..8"),
+        ({"length": inputs["length"] + 9}, "1..8"),
+        ({"audio": np.pad(inputs["audio"], ((0, 0), (0, 1), (0, 0)))}, "same clips and steps"),
         ({"rgb": inputs["rgb"][0]}, "same clips"),
         ({"rgb": np.zeros(inputs["rgb"].shape, np.uint8)}, "numbers, not codes"),
     ):
@@ -275,6 +285,24 @@ def test_table_of_stored_results(runs, monkeypatch, capsys):
     table = capsys.readouterr().out
     entry = json.loads((runs["yt8m_lstm"][0] / "metrics.json").read_text())["several_labels"]
     assert "| topics | 40 |" in table and f"| {entry['gap']:.3f} | {entry['hit1']:.3f} |" in table
+
+
+def test_records_that_cannot_be_used_are_one_line(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for split in ("train", "validation", "test"):
+        clips = [{"id": f"{split}{n}", "labels": [4], "rgb": rng.standard_normal((9, 16))} for n in range(3)]
+        write_youtube8m(clips, tmp_path / "own", split)
+    words = ["yt8m_lstm", "--data.name=youtube8m", f"--data.root={tmp_path / 'own'}", "--task.clip_frames=9"]
+    words += ["--task.streams=[rgb]", "--data.audio_size=0", "--model.units=4", f"--runs={tmp_path / 'runs'}"]
+    for more, told in (
+        (["--data.rgb_size=32", "--model.classes=5"], "sizes asked for.* numbers a step 16 "),
+        (["--data.rgb_size=16", "--model.classes=3"], "labels below 3.* labels 4"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            cli.run(train.main, [*words, *more])
+        error = capsys.readouterr().err.strip().splitlines()[-1]
+        assert stopped.value.code == 2 and error.startswith("error: A record must")
+        assert re.search(told, error) and "train0000.tfrecord" in error
 
 
 def test_trained_and_scored_on_segments(tmp_path):

@@ -35,7 +35,7 @@ def description(recipe: Recipe, features=None):
     trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
     known = f"{count / 1e9:.2f} G" if count is not None else "not counted (a loop over time, or another backend)"
     rows = {
-        **{name: " x ".join(map(str, shape)) for name, shape in shapes.items()},
+        **{name: " x ".join(map(str, shape)) for name, shape in shapes.items() if shape},
         "parameters": f"{model.count_params():,}",
         "of them trainable": f"{trainable:,}",
         "multiply-adds a clip": known,

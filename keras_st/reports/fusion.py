@@ -212,6 +212,8 @@ def read(path):
         raise InputError(
             f"{path} must be the folder of a classifier's evaluation, or a .csv or .npz file. {error}"
         ) from error
+    if "columns" in arrays:
+        raise InputError(f"What is fused must be one class a video, of all. Received: several labels in {path}")
     for name in ("classes", "labels"):
         if name not in arrays:
             raise InputError(f"{path} must be the folder of a classifier's evaluation. Received: no {name}")

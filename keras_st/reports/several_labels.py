@@ -113,11 +113,16 @@ def write_tables(folder, result):
         f"{entry['labels_a_video']:.2f} labels a {what}.",
         "",
     ]
+    if "classes" in entry:
+        occur = sum(row["videos"] > 0 for row in entry["classes"])
+        lines += [f"{occur} of {len(entry['classes'])} classes occur; means over classes are over these.", ""]
     cells = {NAMES[name]: entry[name] for name in NAMES if name in entry}
     if segments:
         cells = {"mAP of segments": entry["map"]} if "map" in entry else {}
     if "weights" in result:
         lines += ["Weights " + ", ".join(f"{weight:.3g}" for weight in result["weights"]) + ".", ""]
+        alone = [(part["system"], part["gap"]) for part in result["parts"] if part["gap"] is not None]
+        lines += [line for system, gap in alone for line in (f"{system} alone: GAP@20 {gap:.4f}.", "")]
     if cells:
         lines += ["| system | " + " | ".join(cells) + " |", "|---|" + "---|" * len(cells)]
         lines += [f"| {result['system']} | " + " | ".join(f"{value:.4f}" for value in cells.values()) + " |"]
@@ -184,7 +189,7 @@ def fuse(folders, weights=None):
             if not np.array_equal(first[name], arrays[name]):
                 raise InputError(
                     "Systems that are fused have scored the same videos, in one order, and the same classes. "
-                    f"Received: {folders[0]} and {folder}"
+                    f"Received: other {name if name != 'rated' else 'labels'} in {folders[0]} than in {folder}"
                 )
     classes, count = first["classes"].tolist(), len(first["ids"])
     segments = "gap" not in result["several_labels"] and "map" in result["several_labels"]
@@ -202,6 +207,7 @@ def fuse(folders, weights=None):
     told = {name: result[name] for name in ("data", "split", "videos")}
     names = " + ".join(system["system"] for system, _ in systems)
     told |= {"evaluations": [str(folder) for folder in folders], "weights": weights}
+    told["parts"] = [{"system": system["system"], "gap": system["several_labels"].get("gap")} for system, _ in systems]
     return {"system": names, **told, "several_labels": scores.summary(classes)}, scores, classes
 
 
@@ -211,7 +217,9 @@ def _read(folder):
         with np.load(pathlib.Path(folder, "scores.npz"), allow_pickle=False) as file:
             arrays = dict(file)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{folder} must be the folder of a whole evaluation. Received: {error}") from error
+        raise InputError(
+            f"What is fused with several labels must be folders of evaluations. Received: {folder}: {error}"
+        ) from error
     if "several_labels" not in result or not {"ids", "classes", "columns", "scores", "rated"} <= arrays.keys():
         raise InputError(f"Evaluations that are fused are all of several labels a video. Received: {folder}")
     return result, arrays

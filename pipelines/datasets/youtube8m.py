@@ -280,7 +280,7 @@ def _read_segments(sizes, classes, path, place, record):
     start = tf.cast(start, tf.int32)
     right = [tf.size(label) == tf.size(start), tf.size(score) == tf.size(start)]
     right.append(tf.reduce_all((start >= 0) & (start < length)))
-    told = "Segments need a class and a score each, and start within their video. Received:"
+    told = "Segments need a class and a score each, and start within their video."
     label, start, score = _checked((label, start, score), right, told, path, place)
     starts, segment = tf.unique(start)
     count, rated = tf.size(starts), tf.stack([tf.cast(segment, tf.int64), label], 1)
@@ -299,7 +299,7 @@ def _read_means(sizes, classes, max_frames, path, place, record):
     means = [context[name] for name in wanted]
     right = [tf.size(means[0]) > 0, *(tf.reduce_all(tf.math.is_finite(mean)) for mean in means)]
     right += [(tf.size(mean) == size) | (tf.size(mean) == 0) for mean, size in zip(means, sizes.values())]
-    context = _right(context, right, classes, path, place)
+    context = _right(context, right, classes, path, place, record, [tf.size(mean) for mean in means])
     return {
         "id": context["id"],
         **{f"mean_{name}": _padded(context[f"mean_{name}"], size) for name, size in sizes.items()},
@@ -314,7 +314,8 @@ def _parse_frames(sizes, classes, path, place, record, wanted):
     right = [length > 0, *(tf.reduce_all(tf.strings.length(lists[name]) == size) for name, size in sizes.items())]
     if len(sizes) == 2:
         right.append((tf.size(lists["audio"]) == length) | (tf.size(lists["audio"]) == 0))
-    context = _right({**context, **lists}, right, classes, path, place)
+    found = [tf.strings.length(lists[name])[:1] for name in sizes]
+    context = _right({**context, **lists}, right, classes, path, place, record, found)
     codes = {name: tf.reshape(tf.io.decode_raw(context[name], tf.uint8), [-1, size]) for name, size in sizes.items()}
     return context, {name: dequantize(q) for name, q in codes.items()}, length
 
@@ -329,17 +330,23 @@ def _parsed(path, record, wanted, lists=()):
     return {"id": name, **{name: context[name].values for name in wanted}}, lists
 
 
-def _right(values, right, classes, path, place):
-    """The values of a record of which all in `right` is true, and that has no other labels than it may."""
+def _right(values, right, classes, path, place, record, sizes):
+    """The values of a record of which all in `right` is true, and that has no other labels than it may.
+
+    sizes: numbers in what was read of a step, for the message.
+    """
     labels = [value for name, value in values.items() if name in ("labels", "segment_labels")]
     right = [*right, *(tf.reduce_all((label >= 0) & (label < classes)) for label in labels)]
-    told = "A record is damaged, has no frames, frames of another size, or labels beyond the classes. Received:"
-    return dict(zip(values, _checked(values.values(), right, told, path, place)))
+    wrong = f"A record must have steps of the sizes asked for, labels below {classes} (youtube8m_inspect names all)."
+    damaged = "This record or one before it in its shard is damaged (youtube8m_inspect says which)."
+    told = tf.where(tf.equal(record, ""), damaged, wrong)
+    more = ["numbers a step", *sizes, "labels", *labels]
+    return dict(zip(values, _checked(values.values(), right, told, path, place, more)))
 
 
-def _checked(values, right, told, path, place):
+def _checked(values, right, told, path, place, more=()):
     """The values, after one assertion for all: an operation costs as much as hundreds of numbers."""
-    check = tf.debugging.Assert(tf.reduce_all(tf.stack(right)), [told, path, "record", place])
+    check = tf.debugging.Assert(tf.reduce_all(tf.stack(right)), [told, "Received:", path, "record", place, *more])
     with tf.control_dependencies([check]):
         return [tf.identity(value) for value in values]
 

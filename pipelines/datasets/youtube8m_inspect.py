@@ -131,7 +131,7 @@ def main(argv):
     parser.add_argument("--audio_size", type=int, default=128)
     parser.add_argument("--names", type=int, default=20, help="records of a kind that are named (default: 20)")
     options = vars(cli.parse(parser, argv))
-    limit, refused = options.pop("names"), 0
+    limit, refused, reasons = options.pop("names"), 0, []
     for split, entry in inspect(**options).items():
         length = f", {entry['frames']} frames, {entry['longest']} at most" if entry["frames"] else ""
         print(f"{split}: {entry['videos']} videos{length} in {entry['shards']} shards")
@@ -141,8 +141,9 @@ def main(argv):
             if names:
                 print(f"  {len(names)} {kind}: {', '.join(names[:limit])}{more}")
             refused += len(names) if kind in REFUSED else 0
+            reasons += [kind] if names and kind in REFUSED and kind not in reasons else []
     if refused:
-        raise InputError(f"Training stops at records of {', '.join(REFUSED)}. Received: {refused} of them")
+        raise InputError(f"Training stops at such records. Received: {refused} of them ({', '.join(reasons)})")
 
 
 if __name__ == "__main__":

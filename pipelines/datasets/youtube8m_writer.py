@@ -72,6 +72,8 @@ def _encoded(clip, level, compat, sizes, seen):
     seen.add(name)
     streams = {stream: np.asarray(clip[stream]) for stream in ("rgb", "audio") if clip.get(stream) is not None}
     for stream, values in streams.items():
+        if values.dtype.kind != "f":
+            raise InputError(f"`{stream}` of {name!r} must be numbers, not codes of them. Received: {values.dtype}")
         size = sizes.setdefault(stream, values.shape[-1] if values.ndim == 2 else 0)
         if values.shape != (len(streams["rgb"]), size) or not values.size or not np.isfinite(values).all():
             raise InputError(

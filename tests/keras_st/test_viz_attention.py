@@ -38,7 +38,9 @@ def test_frames_heat_and_boxes_share_one_place(tmp_path):
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["attention", "found", "true"]
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert [titles[n] for n in (0, 7, 8, 12, 13)] == ["a  0", "19", "b  0", "4", "c  0"]
+    assert [t for t in titles if t] == ["a", "b", "c"]
+    numbers = [axes.texts[0].get_text() for axes in figure.axes]
+    assert [numbers[n] for n in (0, 7, 8, 12, 13)] == ["0", "19", "0", "4", "0"]
     figure.savefig(tmp_path / "overlay.png")
     assert (tmp_path / "overlay.png").stat().st_size > 1000
 
