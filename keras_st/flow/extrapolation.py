@@ -5,8 +5,6 @@ import numpy as np
 from keras import layers, ops
 
 from keras_st.flow.tvl1 import TVL1Flow
-from keras_st.layers.config import ConfigFromArguments
-from keras_st.layers.recurrent.base import check_positive
 from keras_st.ops.warp import warp
 
 OUTSIDE = ("last", "nearest", "zero")
@@ -43,7 +41,7 @@ def inside(displacement):
 
 
 @keras.saving.register_keras_serializable(package="keras_st")
-class Extrapolation(ConfigFromArguments, layers.Layer):
+class Extrapolation(layers.Layer):
     """Fields of rain (B, T, H, W, 1) -> those of the next steps: the last one, advected.
 
     Motion is the mean of the `TVL1Flow` between the last `pairs` + 1 fields, of log(1 + rate / `floor`), smoothed by a
@@ -69,8 +67,9 @@ class Extrapolation(ConfigFromArguments, layers.Layer):
 
     def __init__(self, horizon_frames=12, pairs=3, smoothing=12.0, floor=0.1, outside="last", **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
-        check_positive("horizon_frames", horizon_frames)
-        check_positive("pairs", pairs)
+        for name, count in (("horizon_frames", horizon_frames), ("pairs", pairs)):
+            if type(count) is not int or count < 1:
+                raise ValueError(f"`{name}` must be a positive int. Received: {name}={count!r}")
         for name, value in (("smoothing", smoothing), ("floor", floor)):
             if not value > 0:
                 raise ValueError(f"`{name}` must be positive. Received: {name}={value}")
@@ -125,6 +124,10 @@ class Extrapolation(ConfigFromArguments, layers.Layer):
             kernel = ops.convert_to_tensor(np.tile(kernel[:, :, None, None], (1, 1, 3, 1)))
             x = ops.depthwise_conv(x, kernel, padding="same", data_format="channels_last")
         return x
+
+    def get_config(self):
+        names = ("horizon_frames", "pairs", "smoothing", "floor", "outside")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
     def compute_mask(self, inputs, mask=None):
         return None
