@@ -23,9 +23,9 @@ labels also predictions.csv; with --input frames.npy or probabilities.json in th
 """
 
 import argparse
-import json
 import os
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 
@@ -37,6 +37,8 @@ with cli.quiet_import():
     tf.config.list_physical_devices()
 
 import evaluate_classes
+import evaluate_hurricanes
+import evaluate_nowcast
 from evaluate_classes import recipe_beside
 from keras_st import saved, viz
 from keras_st.metrics import forecast as metrics
@@ -44,12 +46,19 @@ from keras_st.reports import classify as class_report
 from keras_st.reports import forecast as forecast_report
 from keras_st.reports import fusion
 from keras_st.reports import several_labels as label_report
-from keras_st.reports.files import draw_history, read_history, write_report, written_aside
+from keras_st.reports.files import read_history, write_evaluation, write_report, written_aside
 from keras_st.saved import SavedClassifier
 from keras_st.specs import InputError
 from pipelines.clips import read_clip
 
 SHOWN = 3  # sequences drawn in the report
+
+# name of a data set -> function(forecaster, out, horizon): scores of their own, where those of pixels say little
+OWN_SCORES: dict[str, Callable] = {
+    "hurricane": evaluate_hurricanes.score_tracking,
+    "hurricane_tracks": evaluate_hurricanes.score_forecasts,
+    "radar": evaluate_nowcast.score,
+}
 
 
 def main(argv):
@@ -57,7 +66,9 @@ def main(argv):
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("path", nargs="?", help="run folder, .keras file or served folder")
     parser.add_argument(
-        "--input", help=".npy clip (T, H, W[, C]), uint8 0..255 or float 0..1; of a classifier also a video"
+        "--input",
+        help=".npy clip (T, H, W[, C]), uint8 0..255 or float 0..1, of a field in its unit (rain: mm/h, NaN missing); "
+        "of a classifier also a video",
     )
     parser.add_argument("--horizon", type=int, help="frames to forecast (default: as trained)")
     parser.add_argument("--fuse", nargs="+", metavar="SCORES", help="folders of evaluations, files of scores")
@@ -98,7 +109,8 @@ def main(argv):
             else:
                 out = evaluate_classes.score_classes(model, out, views, options.split or "test")
         elif options.input:
-            out = predict(model, options.input, options.horizon, out)
+            own = evaluate_nowcast.predict if model.feature.missing else predict
+            out = own(model, options.input, options.horizon, out)
         else:
             out = score(model, out, options.horizon)
     print(f"report: {out / 'report.html'}")
@@ -161,7 +173,9 @@ def predict(forecaster, clip_path, horizon, out):
         raise InputError(f"{clip_path} cannot be forecast: {error}") from error
     with written_aside(out) as folder:
         np.save(folder / "frames.npy", frames)
-        shown = frames if forecaster.is_video else forecaster.scale(frames)
+        maps = frames.shape[-1] != context.shape[-1]  # of another kind than the clip, in 0..1
+        shown = frames if forecaster.is_video or maps else forecaster.scale(frames)
+        context = context.mean(axis=-1, keepdims=True) if maps else context
         viz.save_gif(folder / "forecast.gif", context, shown)
         viz.strip(context, shown).savefig(folder / "strip.png")
         title = f"Forecast of {len(frames)} frames after {os.path.basename(clip_path)}"
@@ -177,6 +191,8 @@ def predict(forecaster, clip_path, horizon, out):
 
 def score(forecaster, out, horizon=None):
     """Scores a model beside the trivial forecasts on its data set's test split; writes tables, pictures, report."""
+    if own := OWN_SCORES.get((forecaster.recipe or {}).get("data", {}).get("name")):
+        return own(forecaster, out, horizon)
     recipe, test = test_split(forecaster, horizon)
     horizon = recipe.task.horizon_frames
     forecasts = {}
@@ -206,8 +222,8 @@ def score(forecaster, out, horizon=None):
     if labels:
         labels, logits = np.concatenate(labels), np.concatenate(logits)
         result["classification"] = class_report.summarise_classes(labels, logits)
-    with written_aside(out) as folder:
-        (folder / "metrics.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+
+    def write(folder):
         forecast_report.write_tables(folder, result)
         viz.save_gif(folder / "forecast.gif", *shown[0])
         pictures = [("Truth left, forecast right (under the white bar)", "forecast.gif")]
@@ -221,10 +237,9 @@ def score(forecaster, out, horizon=None):
             pictures.append((f"{metric} by lead time", f"{metric}.png"))
         if "classification" in result:
             pictures += class_report.draw(folder, result, {})
-        pictures += draw_history(folder, history)
-        write_report(folder, f"{recipe.system} on {recipe.data['name']}", pictures, folder / "metrics.md")
-    print((out / "metrics.md").read_text())
-    return out
+        return pictures
+
+    return write_evaluation(out, result, write, history)
 
 
 def test_split(forecaster, horizon):

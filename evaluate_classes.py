@@ -14,7 +14,7 @@ from keras_st.reports import classify as class_report
 from keras_st.reports import frame_labels as frame_report
 from keras_st.reports import several_labels as label_report
 from keras_st.reports.attention import draw_attention, summarise_localisation
-from keras_st.reports.files import draw_history, read_history, write_report, written_aside
+from keras_st.reports.files import read_history, write_evaluation, write_report, written_aside
 from keras_st.specs import LENGTH, InputError
 from pipelines.clips import read_clip
 
@@ -142,15 +142,14 @@ def score_frame_labels(model, out, recipe, split):
     history = read_history(model.path.parent / "history.csv")
     if history is not None:
         result["history"] = history
-    with written_aside(out) as folder:
-        (folder / "metrics.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+
+    def write(folder):
         rows = {"scores": np.concatenate(scores).astype("float32"), "labels": np.concatenate(labels).astype("int8")}
         np.savez(folder / "scores.npz", **rows, ids=names, lengths=[len(s) for s in scores], classes=model.classes)
         frame_report.write_tables(folder, result)
-        pictures = frame_report.draw(folder, parts[:SHOWN], model.classes) + draw_history(folder, history)
-        write_report(folder, f"{result['system']} on {result['data']['name']}", pictures, folder / "metrics.md")
-    print((out / "metrics.md").read_text())
-    return out
+        return frame_report.draw(folder, parts[:SHOWN], model.classes)
+
+    return write_evaluation(out, result, write, history)
 
 
 def score_several_labels(model, out, recipe, split):
@@ -175,29 +174,26 @@ def score_several_labels(model, out, recipe, split):
 
 def write_several_labels(out, result, scores, classes, history=None):
     """The folder of an evaluation of several labels a video; returns its path."""
-    with written_aside(out) as folder:
-        (folder / "metrics.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+
+    def write(folder):
         scores.save(folder / "scores.npz", classes)
         if not scores.segments:
             label_report.write_predictions(folder / "predictions.csv", scores)
         label_report.write_tables(folder, result)
-        pictures = label_report.draw(folder, result) + draw_history(folder, history)
-        write_report(folder, f"{result['system']} on {result['data']['name']}", pictures, folder / "metrics.md")
-    print((out / "metrics.md").read_text())
-    return out
+        return label_report.draw(folder, result)
+
+    return write_evaluation(out, result, write, history)
 
 
 def write_classes(out, result, frames, history, labels, scores, names, classes, attention=()):
     """The folder of an evaluation of classes; returns its path."""
-    with written_aside(out) as folder:
-        (folder / "metrics.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+
+    def write(folder):
         np.savez(folder / "scores.npz", scores=scores.astype("float32"), labels=labels, ids=names, classes=classes)
         class_report.write_tables(folder, result)
-        pictures = draw_attention(folder, attention) + class_report.draw(folder, result, frames)
-        pictures += draw_history(folder, history)
-        write_report(folder, f"{result['system']} on {result['data']['name']}", pictures, folder / "metrics.md")
-    print((out / "metrics.md").read_text())
-    return out
+        return draw_attention(folder, attention) + class_report.draw(folder, result, frames)
+
+    return write_evaluation(out, result, write, history)
 
 
 def views_of(recipe, features, split):

@@ -60,6 +60,7 @@ from pipelines.records import write_shards
 
 DEFAULT_SYSTEM = "conv_lstm"
 EXTRACTED_FRAMES = 32  # at a time
+KNOW_MISSING = ("balanced", "relative")  # losses in which missing cells have no part
 SET_HERE = {
     "epoch",
     "seed",
@@ -85,6 +86,7 @@ def main(argv):
         return print(description(recipe, features))
     features, steps = examine(recipe)
     model = build_model(recipe, features)
+    check_targets(recipe, model, features)
     if options.extract:
         names = extract(recipe, model, features, options.extract)
         return print(f"shards: {options.extract} (--data.name=records --task.streams=[{','.join(names)}])")
@@ -298,10 +300,14 @@ def build_model(recipe: Recipe, features):
                 f"{recipe.system} gives {told[gives]} (--task.labels={gives}). Received: {recipe.task.labels}"
             )
         if LENGTH in features:
-            check_padding(model, {spec.name: np.zeros((1, *shapes[spec.name]), spec.dtype) for spec in features})
+            check_padding(model)
         return model
     training, needed = recipe.training, make_policy(recipe.training.rollout).input_names
-    if training.loss == "binary_crossentropy" and model.activation != "sigmoid":
+    if features[0].missing and not model.reads_missing:
+        raise InputError(f"{recipe.data['name']} has missing cells (take radar_nowcast). Received: {recipe.system}")
+    if features[0].missing and training.loss not in KNOW_MISSING:
+        raise InputError(f"Of missing cells know the losses {', '.join(KNOW_MISSING)}. Received: {training.loss}")
+    if training.loss.endswith("binary_crossentropy") and model.activation != "sigmoid":
         raise InputError(
             "Cross-entropy needs forecasts in 0..1 (--model.activation=sigmoid). "
             f"Received: model.activation={model.activation}"
@@ -325,10 +331,26 @@ def build_model(recipe: Recipe, features):
     return model
 
 
-def check_padding(model, clips):
+def check_targets(recipe: Recipe, model, features):
+    """Raises InputError where a forecaster's frames have other channels than the data set's densities."""
+    maps = dataset_of(recipe, "validation").element_spec.get("density")
+    if maps is None or isinstance(recipe.task, ClassifyTask):
+        return
+    channels = model.compute_output_shape({"video": (None, *features[0].shape)})["frames"][-1]
+    if channels != maps.shape[-1]:
+        raise InputError(
+            f"{recipe.data['name']} has densities of {maps.shape[-1]} channel, which hurricane_tracking and "
+            f"hurricane_forecasting give. Received: system={recipe.system}, {channels} channels"
+        )
+
+
+def check_padding(model):
     """Raises InputError for a model that does not take padded clips: it says so when called with a mask."""
+    clips = {
+        name: np.zeros([1, *(size or 1 for size in shape)], "float32") for name, shape in model.input_shapes.items()
+    }
     try:
-        model(clips)
+        model({**clips, LENGTH.name: np.zeros([1], LENGTH.dtype)})
     except ValueError as error:
         raise InputError(saved.own_words(error)) from error
 
@@ -367,7 +389,7 @@ def told_of(recipe: Recipe):
     count = recipe.model["classes"]
     names = class_names(**recipe.data)
     names = list(names) if names and len(names) == count else [str(n) for n in range(count)]
-    return {"classes": names, "multi_label": recipe.task.labels != "video"}
+    return {"classes": names, "multi_label": recipe.task.multi_label}
 
 
 def dataset_of(recipe: Recipe, split, **options):

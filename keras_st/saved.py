@@ -75,7 +75,7 @@ class SavedModel:
             wanted = f"({letters}{shape[-1]}), or a batch of them"
             raise InputError(f"A clip must be {wanted}. Received: {feature.name}, shape={clip.shape}")
         if feature.dtype != "uint8":
-            if clip.dtype.kind not in "uif" or not np.isfinite(clip).all():
+            if clip.dtype.kind not in "uif" or not (feature.missing or np.isfinite(clip).all()):
                 raise InputError(f"A clip must hold finite numbers. Received: dtype={clip.dtype}")
             if clip.dtype == np.uint8 and feature.name not in PIXELS:
                 raise InputError(f"`{feature.name}` must be numbers, not codes of them. Received: dtype=uint8")
@@ -141,8 +141,9 @@ class SavedForecaster(SavedModel):
         `frames` of video are clipped to 0..1.
         """
         horizon = self.horizon_frames if horizon is None else horizon
-        if horizon < 1:
-            raise InputError(f"The horizon must be at least 1 frame. Received: horizon={horizon}")
+        if horizon != self.horizon_frames and min(horizon, self.horizon_frames) < 1:
+            least = "0: it maps frames" if self.horizon_frames < 1 else "at least 1 frame"
+            raise InputError(f"The horizon must be {least}. Received: horizon={horizon}")
         if self._horizon_is_fixed and horizon != self.horizon_frames:
             raise InputError(
                 f"{self.path} was exported with a horizon of {self.horizon_frames}. Received: horizon={horizon}"
@@ -253,10 +254,11 @@ def _from_keras(file):
     import keras_st.models
 
     try:
-        model = keras.saving.load_model(file, compile=False)
+        model = keras.saving.load_model(file, compile=False, safe_mode=True)
     except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{file} is not a whole model of this library. Received: {_first_line(error)}") from error
-    if not isinstance(model, (keras_st.models.EncoderForecaster, keras_st.models.ClipClassifier)):
+    kinds = ("ClipClassifier", "EncoderForecaster", "FrameMapper", "LagrangianForecaster", "TrackForecaster")
+    if not isinstance(model, tuple(getattr(keras_st.models, kind) for kind in kinds)):
         raise InputError(f"{file} must hold a model of this library. Received: {type(model).__name__}")
     folder = file.parent
     features, recipe = _read_features(folder / "features.json"), _read_recipe(folder / "recipe.yaml")
@@ -264,13 +266,17 @@ def _from_keras(file):
     if isinstance(model, keras_st.models.ClipClassifier):
         if not known:
             features = [_guessed(stream, shape) for stream, shape in model.input_shapes.items()]
-        classes = read_classes(folder / "features.json") or [str(n) for n in range(model.num_classes)]
+        classes = _read_task(folder / "features.json").get("classes") or [str(n) for n in range(model.num_classes)]
         shapes, run = model.input_shapes, _runner(model)
         return SavedClassifier(file, run, features, recipe, shapes, classes, model.multi_label, known, model)
 
     feature = features[0] if known else dataclasses.replace(VIDEO, shape=(None, None, None, model.channels))
 
     def forecast(clips, horizon):
+        if isinstance(model, keras_st.models.LagrangianForecaster) and horizon == model.horizon_frames:
+            if clips.shape[1] < model.context_frames:
+                raise ValueError(f"The model reads {model.context_frames} fields. Received: shape={clips.shape}")
+            return model.predict_on_batch({"video": clips})  # compiled: motion takes hundreds of small steps
         return _runner(model, horizon_frames=horizon)({"video": clips})
 
     return SavedForecaster(file, forecast, feature, recipe, model.horizon_frames, False, known)
@@ -298,23 +304,20 @@ def _from_served(folder):
 
     extra = folder / "assets.extra"
     features, recipe = _read_features(extra / "features.json"), _read_recipe(extra / "recipe.yaml")
-    classes = read_classes(extra / "features.json")
+    task = _read_task(extra / "features.json")
     if features is None:
         raise InputError(f"{folder} is not a whole served model. Received: no {extra.name}/features.json")
-    if classes is not None:
+    if "classes" in task:
+        if "multi_label" not in task:
+            raise InputError(f"{folder} is of an older version: export it again. Received: no multi_label")
         run, input_shapes = served.classifier(folder, features)
-        multi_label = _read_task(extra / "features.json")["multi_label"]
-        return SavedClassifier(folder, run, features, recipe, input_shapes, classes, multi_label)
+        return SavedClassifier(folder, run, features, recipe, input_shapes, task["classes"], task["multi_label"])
     run, horizon = served.forecaster(folder, features[0])
     return SavedForecaster(folder, run, features[0], recipe, horizon, True)
 
 
-def read_classes(path):
-    """Names of the classes in a features.json, None where it has none."""
-    return _read_task(path).get("classes")
-
-
 def _read_task(path):
+    """What a features.json says of the task, `classes` among it; empty where there is none."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):
@@ -342,4 +345,7 @@ def _read_recipe(path):
         return None
     import yaml
 
-    return yaml.safe_load(path.read_text())
+    try:
+        return yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not the recipe train.py wrote. Received: {_first_line(error)}") from error

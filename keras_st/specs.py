@@ -37,6 +37,7 @@ class FeatureSpec:
         unit: of the values.
         encoding: how steps are stored in records, "jpeg", "png" or "raw"; empty where they are arrays.
         fps: steps a second that videos were brought to; None: as they came.
+        missing: whether values may be missing: NaN.
     """
 
     name: str
@@ -46,6 +47,7 @@ class FeatureSpec:
     unit: str = ""
     encoding: str = ""
     fps: float | None = None
+    missing: bool = False
 
 
 PIXELS = ("video", "flow")  # streams that are resized, cropped and mirrored; all others are stored features
@@ -55,18 +57,19 @@ VIDEO = FeatureSpec("video", "uint8", (None, None, None, None), (0.0, 255.0), "g
 
 @dataclass(frozen=True)
 class ForecastTask:
-    """Frames in, the frames that follow out.
+    """Frames in, the frames that follow out, or maps of the same frames.
 
     Args:
         context_frames: frames the model sees.
-        horizon_frames: frames it forecasts.
+        horizon_frames: frames it forecasts; 0: it maps every frame that it sees.
     """
 
     context_frames: int = 10
     horizon_frames: int = 10
 
     def __post_init__(self):
-        _at_least(self, 1, "context_frames", "horizon_frames")
+        _at_least(self, 1, "context_frames")
+        _at_least(self, 0, "horizon_frames")
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,11 @@ class ClassifyTask:
                 "Several crops need a recipe with a crop (train with --task.crop=[height,width]). "
                 f"Received: test_crops={self.test_crops}, crop=None"
             )
+
+    @property
+    def multi_label(self):
+        """Whether classes do not exclude each other."""
+        return self.labels != "video"
 
     @property
     def clip_shape(self):
@@ -232,7 +240,15 @@ class ForecastTraining(Training):
         **kwargs: see `Training`.
     """
 
-    loss: Literal["mse", "l1_l2", "l1_l2_sum", "binary_crossentropy"] = "mse"
+    loss: Literal[
+        "mse",
+        "l1_l2",
+        "l1_l2_sum",
+        "binary_crossentropy",
+        "weighted_binary_crossentropy",
+        "balanced",
+        "relative",
+    ] = "mse"
     forecast_weight: float = 1.0
     forecast_weight_decay: float = 0.0
     forecast_weight_floor: float = 0.0
@@ -259,7 +275,8 @@ class Recipe:
         data: `name` of the data set in `pipelines` and its options.
         model: options of the builder.
         training: how weights are fitted; `ForecastTraining` of a forecaster.
-        small: what `tiny` replaces, as `{"model": {...}, "data": {...}, "task": {...}}`.
+        small: what `tiny` replaces, as `{"model": {...}, "data": {...}, "task": {...}}`; data of another name replace
+            all of `data`.
     """
 
     system: str
@@ -276,10 +293,11 @@ class Recipe:
 
     def tiny(self):
         """The same recipe at a size for tests: seconds, not minutes."""
+        data = self.small.get("data", {})
         return dataclasses.replace(
             self,
             task=dataclasses.replace(self.task, **self.small.get("task", {})),
-            data={**self.data, **self.small.get("data", {})},
+            data=data if "name" in data else {**self.data, **data},
             model={**self.model, **self.small.get("model", {})},
             training=dataclasses.replace(self.training, epochs=1, batch_size=4),
         )
@@ -293,6 +311,17 @@ class Recipe:
             "model": dict(self.model),
             "training": dataclasses.asdict(self.training),
         }
+
+
+def every_nth(own, wanted, tolerance=0.0):
+    """Which frames of a step `own` give a step `wanted`, in one unit: every n-th, 0 where none do.
+
+    n own = wanted, to a millionth; of n = 1 a share `tolerance` of `wanted` may be between them.
+    """
+    if not own > 0:
+        return 0
+    n = max(round(wanted / own), 1)
+    return n if abs(n * own - wanted) <= max(tolerance * wanted if n == 1 else 0, 1e-6) else 0
 
 
 def _one_of_its_own(options, *names):

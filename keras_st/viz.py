@@ -34,7 +34,7 @@ def strip(context, forecast, truth=None):
             "absolute error": np.concatenate([hidden, np.abs(truth - forecast)]),
         }
     columns = len(context) + len(forecast)
-    figure = _figure(max(0.6 * columns, 4), 0.75 * len(rows))
+    figure = new_figure(max(0.6 * columns, 4), 0.75 * len(rows))
     for r, (name, frames) in enumerate(rows.items()):
         shown = displayable(frames)
         for t in range(columns):
@@ -55,7 +55,7 @@ def strip(context, forecast, truth=None):
 
 def lead_time_curves(curves, ylabel, title=""):
     """One line per name over lead times 1..T: `{name: (T,)}`."""
-    figure = _figure(5, 3)
+    figure = new_figure(5, 3)
     axes = figure.add_subplot()
     for name, values in curves.items():
         axes.plot(np.arange(1, len(values) + 1), values, marker="o", markersize=3, label=name)
@@ -72,7 +72,7 @@ def lead_time_curves(curves, ylabel, title=""):
 
 def training_curves(history):
     """Losses over epochs: `{name: [value per epoch]}`."""
-    figure = _figure(5, 3)
+    figure = new_figure(5, 3)
     axes = figure.add_subplot()
     for name, values in history.items():
         axes.plot(np.arange(1, len(values) + 1), values, marker="o", markersize=3, label=name)
@@ -89,7 +89,7 @@ def precision_by_frequency(counts, precisions):
     """Average precision of classes over the numbers of videos that have them."""
     from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-    figure = _figure(5, 3)
+    figure = new_figure(5, 3)
     axes = figure.add_subplot()
     axes.plot(counts, precisions, ".", markersize=4, alpha=0.6)
     axes.set_xscale("log")
@@ -109,7 +109,7 @@ def confusion_matrix(counts, classes=None):
     counts = np.asarray(counts)
     names = [str(n) for n in range(len(counts))] if classes is None else classes
     side = max(3.0, 0.35 * len(counts) + 1.5)
-    figure = _figure(side, side)
+    figure = new_figure(side, side)
     axes = figure.add_subplot()
     axes.imshow(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
     if len(counts) <= 20:
@@ -127,7 +127,7 @@ def confusion_matrix(counts, classes=None):
 def label_timeline(labels, scores, classes):
     """Probabilities (T, K) over time as shades, a row a class; where a label (T, K) is 1 a line above it."""
     labels, scores = np.asarray(labels), np.asarray(scores)
-    figure = _figure(7, 0.28 * len(classes) + 0.8)
+    figure = new_figure(7, 0.28 * len(classes) + 0.8)
     axes = figure.add_subplot()
     axes.imshow(scores.T, aspect="auto", cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     frames = np.arange(len(labels))
@@ -144,7 +144,7 @@ def examples(videos):
     """A row of evenly spaced frames for each of `videos`, `[(name, frames (T, H, W, C))]`."""
     shown = [frames[_evenly(len(frames), 8)] for _, frames in videos]
     columns = max(map(len, shown))
-    figure = _figure(columns, 1.15 * len(videos) + 0.1)
+    figure = new_figure(columns, 1.15 * len(videos) + 0.1)
     for row, ((name, _), frames) in enumerate(zip(videos, shown)):
         for column, frame in enumerate(displayable(frames)):
             axes = figure.add_subplot(len(videos), columns, row * columns + column + 1)
@@ -193,7 +193,7 @@ def flow_wheel(largest):
     field = np.stack(np.meshgrid(axis, axis), axis=-1)  # u to the right, v down
     field[np.linalg.norm(field, axis=-1) > largest] = np.nan
     color = np.where(np.isfinite(field).all(-1, keepdims=True), flow_to_color(field, largest), 1)
-    figure = _figure(1.6, 1.6)
+    figure = new_figure(1.6, 1.6)
     axes = figure.add_axes((0.3, 0.25, 0.66, 0.66))
     axes.imshow(color, extent=(-largest, largest, largest, -largest))
     axes.set_xlabel("u (px)", fontsize=6)
@@ -239,7 +239,7 @@ def attention_overlay(videos):
     videos = [(name, *_overlaid(*video)) for name, *video in videos]
     shown = [_evenly(len(frames), 8) for _, frames, *_ in videos]
     columns = max(map(len, shown))
-    figure = _figure(columns, 1.15 * len(videos) + 0.25)
+    figure = new_figure(columns, 1.15 * len(videos) + 0.25)
     for row, ((name, frames, attention, boxes, truth), times) in enumerate(zip(videos, shown)):
         height, width = frames.shape[1:3]
         place = {"extent": (0, width, height, 0)}
@@ -328,7 +328,7 @@ def _evenly(length, count):
     return np.unique(np.linspace(0, length - 1, min(length, count)).round().astype(int))
 
 
-def _figure(width, height):
+def new_figure(width, height):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -12,9 +12,13 @@ from pipelines import records
 from pipelines.datasets import array as array_module
 from pipelines.datasets import crowd_flow as crowd_flow_module
 from pipelines.datasets import frame_features as frame_features_module
+from pipelines.datasets import hurricane as hurricane_module
+from pipelines.datasets import hurricane_tracks as hurricane_tracks_module
 from pipelines.datasets import moving_objects as moving_objects_module
 from pipelines.datasets import moving_shapes as moving_shapes_module
 from pipelines.datasets import overlapping_actions as overlapping_actions_module
+from pipelines.datasets import radar as radar_module
+from pipelines.datasets import showers as showers_module
 from pipelines.datasets import thermal as thermal_module
 from pipelines.datasets import ut_interaction as ut_interaction_module
 from pipelines.datasets import youtube8m as youtube8m_module
@@ -27,6 +31,8 @@ from pipelines.datasets.folder import folder_listing
 from pipelines.datasets.frame_features import frame_features
 from pipelines.datasets.hdf5 import hdf5
 from pipelines.datasets.hmdb51 import hmdb51_listing
+from pipelines.datasets.hurricane import hurricane
+from pipelines.datasets.hurricane_tracks import hurricane_tracks
 from pipelines.datasets.kth import kth, kth_listing
 from pipelines.datasets.list_file import list_file_listing
 from pipelines.datasets.moving_mnist import moving_mnist
@@ -34,7 +40,9 @@ from pipelines.datasets.moving_objects import acting_objects, moving_objects
 from pipelines.datasets.moving_shapes import left_right, moving_shapes
 from pipelines.datasets.multithumos import multithumos_listing
 from pipelines.datasets.overlapping_actions import overlapping_actions
+from pipelines.datasets.radar import radar
 from pipelines.datasets.scenes import scenes_listing
+from pipelines.datasets.showers import showers
 from pipelines.datasets.sports1m import sports1m_listing
 from pipelines.datasets.tfds import tfds
 from pipelines.datasets.thermal import thermal, thermal_frames
@@ -53,13 +61,17 @@ DATASETS: dict[str, Callable[..., tf.data.Dataset]] = {
     "crowd_flow": crowd_flow,
     "frame_features": frame_features,
     "hdf5": hdf5,
+    "hurricane": hurricane,
+    "hurricane_tracks": hurricane_tracks,
     "kth": kth,
     "left_right": left_right,
     "moving_mnist": moving_mnist,
     "moving_objects": moving_objects,
     "moving_shapes": moving_shapes,
     "overlapping_actions": overlapping_actions,
+    "radar": radar,
     "records": records.read_dataset,
+    "showers": showers,
     "tfds": tfds,
     "thermal": thermal,
     "thermal_frames": thermal_frames,
@@ -86,18 +98,23 @@ LISTINGS: dict[str, Callable[..., Listing]] = {
     "weizmann": weizmann_listing,
 }
 
-NO_STREAMS = {"boxes", "id", "label", "length", "mask", "size", "time"}  # said of a video, not seen by a model
+# said of a video, not seen by a model
+NO_STREAMS = {"boxes", "density", "id", "label", "length", "mask", "size", "time", "track"}
 
 # name -> function(**options) -> FeatureSpec of `video`, where its dtype does not tell the range
 FEATURES: dict[str, Callable[..., FeatureSpec]] = {
     "array": array_module.feature,
     "crowd_flow": crowd_flow_module.feature,
+    "hurricane": hurricane_module.feature,
+    "hurricane_tracks": hurricane_tracks_module.feature,
     "kth": records.feature,
     "left_right": moving_shapes_module.feature,
     "moving_shapes": moving_shapes_module.feature,
     "acting_objects": moving_objects_module.feature,
     "moving_objects": moving_objects_module.feature,
+    "radar": radar_module.feature,
     "records": records.feature,
+    "showers": showers_module.feature,
     "thermal": thermal_module.feature,
     "thermal_frames": thermal_module.feature,
 }
@@ -125,7 +142,7 @@ def class_names(name: str, root: str = "", **_) -> tuple[str, ...] | None:
     Shards and feature files hold the names of theirs, so those take the folder `root`.
     """
     known = CLASSES.get(name)
-    return known(_with_root({"root": root})["root"]) if callable(known) else known
+    return known(with_root({"root": root})["root"]) if callable(known) else known
 
 
 def list_datasets() -> list[str]:
@@ -148,10 +165,10 @@ def make_dataset(name: str, split: str, **options) -> tf.data.Dataset:
     for option in options:
         if option not in known:
             raise InputError.unknown(f"option of {name}", option, list(known)[1:])
-    return DATASETS[name](split, **_with_root(options))
+    return DATASETS[name](split, **with_root(options))
 
 
-def _with_root(options):
+def with_root(options):
     """Options with the variables in `root` resolved."""
     if not options.get("root"):
         return options
@@ -171,7 +188,7 @@ def feature_spec(dataset: tf.data.Dataset, name: str | None = None, stream="vide
     if stream not in known:
         raise InputError(f"This data set holds {', '.join(sorted(known))}. Received: stream={stream!r}")
     if name in FEATURES:
-        return FEATURES[name](**_with_root(options), stream=stream)
+        return FEATURES[name](**with_root(options), stream=stream)
     dtype, shape = known[stream].dtype, tuple(known[stream].shape)
     if stream == "video":
         value_range = (0.0, 255.0) if dtype == tf.uint8 else (0.0, 1.0)

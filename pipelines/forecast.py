@@ -18,10 +18,12 @@ def forecast_batches(
 ):
     """Batches `(inputs, targets)` of a data set of clips, values scaled to 0..1.
 
-    inputs: `video` float32 (B, context, H, W, C). targets: `frames` float32 (B, horizon, H, W, C).
+    inputs: `video` float32 (B, context, H, W, C). targets: `frames` float32 (B, horizon, H, W, C), of a horizon of 0
+    those of the context; of elements that hold a `density` (T, H, W, K) in 0..1 they are cut from it.
 
     Clips longer than context + horizon are cut: the first frames, or with `window_seed` (int or scalar tensor) a
-    window at a random start, the same for the same seed. Shorter clips raise. With `reverse_input` every batch is
+    window at a random start, the same for the same seed. Shorter clips raise. Where the data set has a `mask`, cells
+    that are missing become NaN. With `reverse_input` every batch is
     followed by itself reversed in time. With `labelled` the targets also hold `logits`, the clips' labels (B,).
     """
     total = task.context_frames + task.horizon_frames
@@ -43,21 +45,34 @@ def forecast_batches(
                 seed = tf.stack([tf.cast(window_seed, tf.int64), index])
                 start = tf.random.stateless_uniform([], seed, 0, length - total + 1, tf.int32)
             video = decode_frames(video[start : start + total], spec, element.get("size"))
+            if "mask" in element:
+                video = tf.where(element["mask"][start : start + total], video, np.nan)
             video = tf.ensure_shape(video, (total, *video.shape[1:]))
-        return (video, element["label"]) if labelled else (video,)
+        parts = {"video": video, **({"label": element["label"]} if labelled else {})}
+        if "density" in element:
+            maps = element["density"]
+            parts["density"] = tf.ensure_shape(maps[start : start + total], (total, *maps.shape[1:]))
+        return parts
 
-    def scale(video, *label):
+    def scale(parts):
         low, high = spec.value_range or (0.0, 1.0)
-        video = (tf.cast(video, tf.float32) - low) / (high - low)
-        targets = {"frames": video[:, task.context_frames :], **({"logits": label[0]} if label else {})}
+        video = (tf.cast(parts["video"], tf.float32) - low) / (high - low)
+        frames = parts.get("density", video)
+        targets = {"frames": frames[:, task.context_frames :] if task.horizon_frames else frames}
+        if labelled:
+            targets["logits"] = parts["label"]
         return {"video": video[:, : task.context_frames]}, targets
 
     clips = dataset.enumerate().map(cut, num_parallel_calls=tf.data.AUTOTUNE)
     batches = clips.batch(batch_size)
     if reverse_input:
         one = tf.data.Dataset.from_tensors
-        batches = batches.flat_map(lambda *b: one(b).concatenate(one((tf.reverse(b[0], [1]), *b[1:]))))
+        batches = batches.flat_map(lambda parts: one(parts).concatenate(one(_reversed(parts))))
     return batches.map(scale, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _reversed(parts):
+    return {name: x if name == "label" else tf.reverse(x, [1]) for name, x in parts.items()}
 
 
 def add_rollout(batches, policy, task: ForecastTask, first_step: int, num_steps: int, seed: int):

@@ -77,6 +77,8 @@ class RecordSpec:
         """Plain values for JSON; `from_dict` reads them."""
         label = {"shape": self.label_shape, "classes": self.classes} if self.label_shape is not None else None
         features = [dataclasses.asdict(spec) for spec in self.features.values()]
+        for spec in features:
+            del spec["missing"]  # nothing is, in records, and code of before does not know it
         return {
             "schema": SCHEMA_VERSION,
             "features": features,

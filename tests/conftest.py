@@ -26,6 +26,10 @@ TINY = [
 ]
 
 
+def pytest_addoption(parser):
+    parser.addoption("--full-grid", action="store_true", help="exports are checked over the whole grid of sizes")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def collected():
     """What a module leaves behind is collected once and then left out of every later collection.

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -16,10 +14,10 @@ import train
 from keras_st import cli, saved
 from keras_st.metrics import classify
 from keras_st.serving import export
+from keras_st.serving.c_loader import ServedModel
 from keras_st.specs import InputError
 from keras_st.systems import build
 from pipelines.datasets.ut_interaction import CLASSES
-from tests.keras_st.serving.test_export import CHILD
 
 
 def evaluated(path, out, *words):
@@ -166,31 +164,15 @@ def test_extraction(clips_run, tmp_path, rng):
                 np.testing.assert_allclose(pool5, stored["pool5"][row], atol=1e-5)
 
 
-@pytest.mark.parametrize("name, shape", [("p3d", (None,) * 3), ("frame_resnet", (None,) * 3), ("c3d", (16, 32, 32))])
-def test_a_process_without_keras_gets_the_same_numbers(name, shape, tmp_path, rng):
-    import dataclasses
-
-    from keras_st.specs import VIDEO
-
-    model = (
-        build(name, tiny=True)
-        if name != "c3d"
-        else train.build_model(
-            train.parse(["c3d", "--model.width=4", "--task.crop=[32,32]"])[0],
-            (dataclasses.replace(VIDEO, shape=(16, 32, 32, 3)),),
-        )
-    )
-    model.build({"video": (None, *shape, 3)})
-    served = export(model, tmp_path / "served", classes=list("abcdef"))
-    sizes = [(1, 16, 32, 32), (3, 16, 32, 32)] + ([(2, 9, 40, 33)] if None in shape else [])
-    clips = {f"clip{n}": rng.integers(0, 256, (*size, 3), np.uint8) for n, size in enumerate(sizes)}
-    np.savez(tmp_path / "in.npz", **clips)
-    child = CHILD.replace('["frames"]', '["probabilities"]')
-    subprocess.run([sys.executable, "-c", child, served, tmp_path / "in.npz", tmp_path / "out.npz"], check=True)
-    out = np.load(tmp_path / "out.npz")
-    for key, clip in clips.items():
-        logits = np.asarray(model({"video": (clip / 255).astype("float32")})["logits"])
-        np.testing.assert_allclose(out[key], classify.softmax(logits), atol=1e-5)
+def test_a_served_network_takes_clips_of_any_size(tmp_path, rng):
+    model = build("p3d", tiny=True)
+    model.build({"video": (None, None, None, None, 3)})
+    with ServedModel(export(model, tmp_path / "served", classes=list("abcdef"))) as served:
+        for size in ((1, 16, 32, 32), (2, 9, 40, 33)):
+            clip = rng.integers(0, 256, (*size, 3), np.uint8)
+            logits = np.asarray(model({"video": (clip / 255).astype("float32")})["logits"])
+            found = served.run("serving_default", {"video": clip})["probabilities"]
+            np.testing.assert_allclose(found, classify.softmax(logits), atol=1e-5)
     with pytest.raises(InputError, match="6 classes. Received: 2 names"):
         export(model, tmp_path / "other", classes=["a", "b"])
     with pytest.raises(InputError, match="no horizon"):

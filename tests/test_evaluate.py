@@ -177,7 +177,7 @@ def test_mistakes_on_the_command_line(tiny_run, tmp_path, capfd):
         ([str(tmp_path)], "Expected a run folder"),
         ([str(run), f"--input={good}", f"--out={tmp_path / 'there'}"], "Nothing is overwritten"),
         ([str(run), f"--input={good}", "--horizon=0", f"--out={tmp_path / 'out'}"], "horizon=0"),
-        ([str(run), "--horizon=0", f"--out={tmp_path / 'out'}"], "horizon_frames=0"),
+        ([str(run), "--horizon=0", f"--out={tmp_path / 'out'}"], "horizon=0"),
         ([str(served), f"--input={good}", "--horizon=9", f"--out={tmp_path / 'out'}"], "horizon=9"),
         ([str(served), "--horizon=9", f"--out={tmp_path / 'out'}"], "horizon=9"),
     ):

@@ -58,7 +58,7 @@ def test_a_system_trains_from_its_features_as_from_pixels(system, taps, streams,
     (run,) = (tmp_path / "runs" / system).iterdir()
     model = saved.load(run)
     assert [feature.name for feature in model.features] == streams and model.classes == ["right", "left"]
-    (served,) = (tmp_path / "served" / system).iterdir()
+    served = tmp_path / "served" / system / "1"
     stored = next(iter(make_dataset("records", "test", root=str(folder))))
     clip = {name: stored[name].numpy() for name in streams}
     np.testing.assert_allclose(saved.load(served).predict(clip), model.predict(clip), atol=1e-5)

@@ -74,9 +74,10 @@ def test_a_network_of_flow_sees_flow(shards, runs):
     run, served = runs["flow"]
     model = saved.load(run)
     assert model.feature.name == "flow" and model.feature.value_range == (-8, 8) and model.input_shapes["flow"][-1] == 2
-    signature = tf.saved_model.load(str(served)).signatures["serving_default"]
+    signatures = tf.saved_model.load(str(served)).signatures
+    assert [*signatures["serving_default"].structured_input_signature[1]] == ["video"]  # flow is computed of it
     flow = np.random.default_rng(0).uniform(-8, 8, (2, 4, 16, 16, 2)).astype(np.float32)
-    answer = signature(flow=tf.constant(flow))["probabilities"].numpy()
+    answer = signatures["serving_float"](flow=tf.constant((flow + 8) / 16))["probabilities"].numpy()
     np.testing.assert_allclose(answer, model.predict(flow), atol=1e-5)
     np.testing.assert_allclose(saved.load(served).predict(flow), model.predict(flow), atol=1e-5)
     motion = {}

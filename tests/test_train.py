@@ -59,7 +59,7 @@ def test_a_second_run_stands_beside_the_first(tmp_path):
     first = run_train(tmp_path)
     second = run_train(tmp_path)
     assert first != second
-    assert sorted(p.name for p in (tmp_path / "served" / "conv_lstm").iterdir()) == ["1", "2"]
+    assert sorted(p.name for p in (tmp_path / "served" / "conv_lstm").iterdir() if p.is_dir()) == ["1", "2"]
     for a, b in zip(weights(first), weights(second)):  # same seed, same weights
         np.testing.assert_array_equal(a, b)
 
@@ -87,7 +87,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path):
     with (run / "history.csv").open("a") as file:  # an epoch that was logged, but not saved
         file.write("1,0,0\n")
     train.main([f"--resume={run}"])
-    assert len(list((tmp_path / "served" / "conv_lstm").iterdir())) == 1
+    assert [p.name for p in (tmp_path / "served" / "conv_lstm").iterdir() if p.is_dir()] == ["1"]
     for a, b in zip(weights(whole), weights(run)):
         np.testing.assert_array_equal(a, b)
     assert (run / "history.csv").read_text() == (whole / "history.csv").read_text()

@@ -1,6 +1,6 @@
 """The few primitives `keras.ops` lacks, one small module per backend, imported on first use.
 
-- `scan(step, carry, xs, length, y_dtypes)`: a loop over the leading axis whose outputs need not look like
+- `scan(step, carry, xs, length, y_like)`: a loop over the leading axis whose outputs need not look like
   its carry (`keras.ops.scan` demands that on TensorFlow).
 - `sigmoid_gradient(s, upstream)`, `tanh_gradient(t, upstream)`: of an activation, from its value.
 - `fused_attention(q, k, valid)`: where a backend has one that is faster than `keras_st.ops.recall`.
@@ -21,7 +21,7 @@ def _module():
 LONGEST_UNROLL = 32
 
 
-def scan(step, carry, xs, length, y_dtypes, unroll=None):
+def scan(step, carry, xs, length, y_like, unroll=None):
     """Runs `carry, ys = step(carry, xs_t)` for `t` in `range(length)`.
 
     Args:
@@ -29,7 +29,7 @@ def scan(step, carry, xs, length, y_dtypes, unroll=None):
         carry: list of tensors; shapes and dtypes must not change from step to step.
         xs: list of tensors with a leading axis of `length`.
         length: int, or a scalar tensor where time is dynamic.
-        y_dtypes: list of str. Dtypes of `ys_t` (an empty list where nothing is collected).
+        y_like: list of tensors with the dtypes and shapes of `ys_t` (an empty list where nothing is collected).
         unroll: bool or None. Write the steps out. None: where `length` is an int of at most `LONGEST_UNROLL` and the
             steps are being compiled by XLA, in which a loop around a convolution is 20 to 40 times slower on CPU.
             Elsewhere a loop is faster and leaner: written out, TensorFlow keeps every step's kernel gradient at once.
@@ -43,7 +43,7 @@ def scan(step, carry, xs, length, y_dtypes, unroll=None):
     if unroll is None:
         unroll = static and length <= LONGEST_UNROLL and _module().is_compiled()
     if not unroll or length == 0:
-        return _module().scan(step, carry, xs, length, y_dtypes)
+        return _module().scan(step, carry, xs, length, y_like)
     rows = []
     for xs_t in zip(*(ops.unstack(x, length) for x in xs)) if xs else [()] * length:
         carry, ys = step(carry, list(xs_t))

@@ -3,10 +3,10 @@
 import jax
 
 
-def scan(step, carry, xs, length, y_dtypes):
+def scan(step, carry, xs, length, y_like):
     def typed_step(carry, xs_t):
         carry, ys = step(carry, xs_t)
-        return carry, [y.astype(dtype) for y, dtype in zip(ys, y_dtypes)]
+        return carry, [y.astype(like.dtype) for y, like in zip(ys, y_like)]
 
     return jax.lax.scan(typed_step, list(carry), list(xs), length=length)
 

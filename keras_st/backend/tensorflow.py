@@ -6,11 +6,11 @@ import tensorflow as tf
 from tensorflow.python.ops import control_flow_util
 
 
-def scan(step, carry, xs, length, y_dtypes):
+def scan(step, carry, xs, length, y_like):
     carry = [tf.convert_to_tensor(c) for c in carry]
     xs = [tf.convert_to_tensor(x) for x in xs]
     reads = [tf.TensorArray(x.dtype, size=length, element_shape=x.shape[1:]).unstack(x) for x in xs]
-    writes = [tf.TensorArray(dtype, size=length) for dtype in y_dtypes]
+    writes = [tf.TensorArray(y.dtype, size=length, element_shape=y.shape) for y in y_like]
     shapes = [c.shape for c in carry]
 
     def body(t, carry, writes):

@@ -3,8 +3,8 @@
 import torch
 
 
-def scan(step, carry, xs, length, y_dtypes):
-    collected = [[] for _ in y_dtypes]
+def scan(step, carry, xs, length, y_like):
+    collected = [[] for _ in y_like]
     steps = zip(*(x.unbind(0) for x in xs)) if xs else [()] * int(length)  # the gradient of x[t] is as large as x
     for xs_t in steps:
         carry, ys = step(list(carry), list(xs_t))

@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_st.flow.tvl1 import TVL1Flow
-from keras_st.ops.warp import warp
+from keras_st.ops.warp import inside, warp
 
 OUTSIDE = ("last", "nearest", "zero")
 
@@ -29,15 +29,12 @@ def backward_displacements(flow, steps):
     return found
 
 
-def inside(displacement):
-    """bool (B, H, W, 1): whether x + D(x) lies in the field."""
-    height, width = ops.shape(displacement)[1:3]
-    dtype = displacement.dtype
-    columns = ops.cast(ops.arange(width), dtype) + displacement[..., 0]
-    rows = ops.cast(ops.arange(height), dtype)[:, None] + displacement[..., 1]
-    known = (columns >= 0) & (columns <= ops.cast(width - 1, dtype))
-    known = known & (rows >= 0) & (rows <= ops.cast(height - 1, dtype))
-    return known[..., None]
+def carried(field, displacement, seen):
+    """A field (B, H, W, C) on its way; bool (B, H, W, 1): whether what is there now comes from a cell that was seen.
+
+    Args: displacement: (B, H, W, 2), one of `backward_displacements`; seen: float (B, H, W, 1), 1 where not missing.
+    """
+    return warp(field, displacement), inside(displacement) & (warp(seen, displacement) > 0.5)
 
 
 @keras.saving.register_keras_serializable(package="keras_st")
@@ -95,8 +92,7 @@ class Extrapolation(layers.Layer):
         seen = ops.ones_like(last) if mask is None else ops.cast(mask, last.dtype)
         frames, known = [], []
         for displacement in backward_displacements(flow, self.horizon_frames):
-            there = inside(displacement) & (warp(seen, displacement) > 0.5)
-            frame = warp(last, displacement)
+            frame, there = carried(last, displacement, seen)
             if self.outside != "nearest":
                 frame = ops.where(there, frame, last if self.outside == "last" else ops.zeros_like(last))
             frames.append(frame)

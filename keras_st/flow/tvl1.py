@@ -165,15 +165,18 @@ def dual_scheme(flow, difference, gradient, data_weight, tightness, time_step, i
     """
     limit, rate = data_weight * tightness, time_step / tightness
     square = ops.maximum(gradient[0] * gradient[0] + gradient[1] * gradient[1], TINY)
-    slope = gradient / square  # so that rho(u) / |g|^2 = offset + slope . u
-    offset = difference / square - (slope[0] * flow[0][0] + slope[1] * flow[0][1])
+    slope = gradient / square  # so that rho(u) / |g|^2 = slope . u - offset
+    offset = (slope[0] * flow[0][0] + slope[1] * flow[0][1]) - difference / square
+
+    # No sum of three: of large maps, inside two loops, TensorFlow's graph optimizer would make it a temporary variable,
+    # of which there may be one at a time, and fail ("Resource ... tmp_var ... ALREADY_EXISTS").
 
     def iterate(flow, _):
         u, px, py = flow
-        v = u - gradient * ops.clip(offset + slope[0] * u[0] + slope[1] * u[1], -limit, limit)
+        v = u - gradient * ops.clip(slope[0] * u[0] + slope[1] * u[1] - offset, -limit, limit)
         u = v + tightness * divergence(px, py)
         ux, uy = forward_differences(rate * u)
-        norm = 1 + ops.sqrt(ux * ux + uy * uy + TINY**2)
+        norm = 1 + ops.sqrt(ops.maximum(ux * ux + uy * uy, TINY**2))
         return [u, (px + ux) / norm, (py + uy) / norm], []
 
     return scan(iterate, flow, [], iterations, [], unroll=False)[0]

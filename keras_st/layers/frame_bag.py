@@ -12,6 +12,7 @@ from keras_st.layers.recurrent.base import check_positive
 from keras_st.layers.recurrent.conv_gru import ConvGRUCell
 from keras_st.layers.recurrent.conv_lstm import PeepholeLSTMCell
 from keras_st.layers.recurrent.spatial_rnn import SpatialRNN
+from keras_st.layers.streaming import streamed
 from keras_st.layers.temporal import TemporalPool
 from keras_st.ops.attention import masked_softmax
 
@@ -91,6 +92,12 @@ class FrameChain(ConfigFromArguments, layers.Layer):
     def call(self, inputs, mask=None, training=None):
         return self.run(inputs, mask, training)[0]
 
+    def stream(self, inputs, stream):
+        """What a call gives after one more frame (B, 1, D); see `keras_st.layers.streaming`."""
+        for part in self.parts:
+            inputs = streamed(part, inputs, stream) if len(inputs.shape) > 2 else part(inputs)
+        return inputs
+
     def compute_mask(self, inputs, mask=None):
         return None  # frames may be others, or gone
 
@@ -145,14 +152,26 @@ class FrameStreams(FrameChain):
         return [tuple(shape) for shape in shapes]
 
     def call(self, inputs, mask=None, training=None):
-        x = ops.concatenate(inputs, axis=-1) if isinstance(inputs, (list, tuple)) else inputs
         mask = next((m for m in mask if m is not None), None) if isinstance(mask, (list, tuple)) else mask
-        x, mask = self.run(unit(x) if self.normalize else x, mask, training)
+        x, mask = self.run(self._joined(inputs), mask, training)
+        return self._apart(x, lambda layer, own: called(layer, own, mask, training))
+
+    def stream(self, inputs, stream):
+        """What a call gives after one more frame (B, 1, D_i) of each; see `keras_st.layers.streaming`."""
+        x = super().stream(self._joined(inputs), stream)
+        return self._apart(x, lambda layer, own: streamed(layer, own, stream))
+
+    def _joined(self, inputs):
+        x = ops.concatenate(inputs, axis=-1) if isinstance(inputs, (list, tuple)) else inputs
+        return unit(x) if self.normalize else x
+
+    def _apart(self, x, run):
+        """What the layers of `apart` give for their columns, joined; `run` is how one reads them."""
         if self.apart is None:
             return x
         outputs, first = [], 0
         for layer, size in zip(self.apart, self.sizes):
-            outputs.append(called(layer, x[..., first : first + size], mask, training))
+            outputs.append(run(layer, x[..., first : first + size]))
             first += size
         return ops.concatenate(outputs, axis=-1)
 
@@ -292,6 +311,13 @@ class FinalStates(ConfigFromArguments, layers.Layer):
             inputs, *own = rnn(inputs, mask=mask, training=training)
             states += own
         return ops.concatenate(states, axis=-1) if self.every else inputs
+
+    def stream(self, inputs, stream):
+        """What a call gives after one more frame (B, 1, D); see `keras_st.layers.streaming`."""
+        before = len(stream.last)
+        for rnn in self.rnns:
+            inputs = rnn.stream(inputs, stream)
+        return ops.concatenate(stream.last[before:], axis=-1) if self.every else inputs
 
     def compute_mask(self, inputs, mask=None):
         return None

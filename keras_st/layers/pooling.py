@@ -130,6 +130,31 @@ class ScoreAverage(ConfigFromArguments, layers.Layer):
             return ops.max(ops.where(counts, logs, NEVER), axis=1)
         return ops.logsumexp(ops.where(counts, logs + ops.log(ops.where(counts, weights, 1.0)), NEVER), axis=1)
 
+    def stream(self, inputs, stream):
+        """The average after one more part (B, 1, K); see `keras_st.layers.streaming`."""
+        x = inputs[:, 0]
+        if self.average == "last":
+            return x
+        batch, dtype = ops.shape(x)[0], x.dtype
+        empty = 0.0 if self.average == "logits" else NEVER  # a sum, or its logarithm
+        total, place = stream.take([ops.full(ops.shape(x), empty, dtype), ops.zeros((batch, 1), dtype)])
+        if self.average == "logits":
+            total = total + x
+            output = total / (place + 1)
+        else:
+            logs = ops.log_softmax(x, axis=-1)
+            if self.average == "max":
+                output = total = ops.maximum(total, logs)
+            elif self.average == "probabilities":
+                total = ops.logaddexp(total, logs)
+                output = total - ops.log(place + 1)
+            else:  # the first part has all of the weight, and none as soon as there is another
+                later = ops.maximum(place, 1)
+                total = ops.where(place > 0, ops.logaddexp(total, logs + ops.log(later)), total)
+                output = ops.where(place > 0, total - ops.log(later * (later + 1) / 2), logs)
+        stream.keep([total, place + 1])
+        return output
+
     def _weights(self, inputs, mask):
         batch, length = ops.shape(inputs)[:2]
         real = ops.ones((1, length), inputs.dtype) if mask is None else ops.cast(mask, inputs.dtype)

@@ -19,6 +19,7 @@ import numpy as np
 from keras import ops
 
 FEW = 100
+BINS = 10_000  # of rankings that are counted, not kept
 REACH = 16.0  # bins span logits of -16..16: beyond, a float32 probability is 0 or 1 but for 1e-7
 
 

@@ -148,7 +148,7 @@ def _load(model, weights):
         )
     try:
         if path.suffix == ".keras":
-            source = keras.saving.load_model(path, compile=False)
+            source = keras.saving.load_model(path, compile=False, safe_mode=True)
             source = getattr(source, "backbone", source)
             source = getattr(source, "layer", source)  # of a classifier of clips
             if not isinstance(source, keras.Model):

@@ -7,6 +7,7 @@ from keras_st.layers.config import ConfigFromArguments
 from keras_st.layers.frame_wise import FrameWise
 from keras_st.layers.pooling import STEP_AVERAGES, ScoreAverage
 from keras_st.layers.recurrent.base import check_positive
+from keras_st.layers.streaming import NotCausal, streamed
 from keras_st.ops.attention import attention_penalty
 
 STEP_LOSSES = (None, "mean", "linear")
@@ -177,6 +178,32 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
             if self.multi_label:
                 raise ValueError("Scores of steps are averaged of classes that exclude each other. Received: others")
             x = self.score_average(x, mask=mask)
+        return {"logits": x, **outputs}
+
+    def stream(self, inputs, stream):
+        """Scores after one more frame (B, 1, ...) of every stream; see `keras_st.layers.streaming`.
+
+        Returns: `logits` (B, classes), of `average=None` those of the frame; of a model that `attends` the `attention`
+        (B, ...) on it. All else is as in a call on all frames so far.
+
+        Raises: NotCausal: a part of the model looks at the clip as a whole.
+        """
+        if self.clip_frames or any(len(shape) < 3 for shape in self._built_for.values()):
+            raise NotCausal(f"`{self.name}` takes clips as a whole. Received: a stream of frames")
+        if "flow" in self.streams:
+            raise NotCausal("The flow of a frame needs the next one. Received: a stream of frames")
+        backbones = [self.part("backbone", name) for name in self.streams]
+        if self.aggregator is None or not all(part is None or isinstance(part, FrameWise) for part in backbones):
+            raise NotCausal(f"`{self.name}` looks at a clip as a whole. Received: a stream of frames")
+        x, outputs = streamed(self.aggregator, self.features(inputs), stream), {}
+        if self.attends:
+            x, attention = x
+            outputs["attention"] = ops.cast(attention[:, 0], "float32")
+        head = self.dense if self.head is None else self.head
+        of_all = isinstance(x, list) or len(x.shape) == 2  # what stands for all frames so far
+        x = ops.cast(head(x) if of_all else streamed(head, x, stream), "float32")
+        if len(x.shape) == 3:
+            x = x[:, 0] if self.average is None else self.score_average.stream(x, stream)
         return {"logits": x, **outputs}
 
     def features(self, inputs, training=None):

@@ -10,6 +10,7 @@ from keras_st.layers.recurrent.base import RecurrentConvCell, check_positive
 from keras_st.layers.recurrent.sliding_window import SlidingWindowStack
 from keras_st.layers.recurrent.spatial_rnn import SpatialRNN
 from keras_st.layers.recurrent.stack import CellStack
+from keras_st.layers.streaming import NotCausal
 from keras_st.ops.axes import check_divisible, depth_to_space, merge_leading, space_to_depth, split_leading
 
 FORECASTERS = ("shared", "conditioned", "unconditioned")
@@ -136,6 +137,13 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
             self.forecaster_layers = [SpatialRNN(cell, return_sequences=True) for cell in self.forecaster_stack.cells]
 
     observes = 0  # how many tensors `observe` keeps
+    reads_missing = False  # whether NaN may stand for a missing value
+
+    @property
+    def input_shapes(self):
+        """`{"video": (T, H, W, C)}` that it takes, None where a size may vary."""
+        fixed = any(getattr(cell, "peephole", None) == "full" for cell in self.forecaster_stack.cells)
+        return {"video": (None, *(self._built_size if fixed else (None, None)), self.channels)}
 
     @property
     def input_names(self):
@@ -148,6 +156,7 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
     def build(self, input_shape):
         batch, _, height, width, self.channels = _video_shape(input_shape)
         check_divisible(height, width, self.patch)
+        self._built_size = height, width
         height, width = (size and size // self.patch for size in (height, width))
         shape = (batch, None, height, width, self.patch**2 * self.channels)
         frame = (batch, *shape[2:])
@@ -174,7 +183,9 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
         self.decoder.build((batch, *shape[2:-1], read))
         self.built = True
 
-    def call(self, inputs, training=None, horizon_frames=None):
+    def call(self, inputs, training=None, horizon_frames=None, stream=None):
+        if stream is not None:
+            return self._streamed(inputs, stream, horizon_frames)
         horizon = self.horizon_frames if horizon_frames is None else horizon_frames
         check_positive("horizon_frames", horizon)
         _video_shape({name: tuple(x.shape) for name, x in inputs.items()} if isinstance(inputs, dict) else inputs)
@@ -192,9 +203,51 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
             (seen, *observed), states = self._read_step_by_step(video, inputs.get("context_flags"), training)
         else:
             seen, states = self._read(video, training)
+        frames, states, observed = self._forecast(video, seen, states, observed, horizon, future, flags, training)
+        outputs = {"frames": self._unfold(frames), **self.outputs_of(observed, training)}
+        if self.predict_context:
+            outputs["context_frames"] = self._unfold(seen[:, :-1])
+        if self.decoupling:
+            steps = ops.shape(video)[1] + horizon - (self.forecaster == "shared")
+            total = states[self.forecaster_stack.state_names.index("decoupling")]
+            outputs["decoupling"] = ops.cast(total, "float32") / ops.cast(steps, "float32")
+        return outputs
+
+    def stream(self, inputs, stream, horizon_frames=None):
+        """The forecast after one more frame, `video` (B, 1, H, W, C); see `keras_st.layers.streaming`.
+
+        Returns: `frames`, and what a subclass adds, as a call on all frames so far would.
+        """
+        return self(inputs, horizon_frames=horizon_frames, stream=stream)  # a call, so that weights get its precision
+
+    def _streamed(self, inputs, stream, horizon_frames):
+        horizon = self.horizon_frames if horizon_frames is None else horizon_frames
+        check_positive("horizon_frames", horizon)
+        if self.remembers:
+            raise NotCausal("An attention over all frames seen keeps ever more of them. Received: a stream of frames")
+        video, observed = self._fold(inputs["video"]), []
+        if self.observes:
+            stack, (batch, _, *spatial, _) = self.forecaster_stack, ops.shape(video)
+            states = stream.take(list(stack.get_initial_state(batch, tuple(spatial))))
+            (_, *observed), states = self._feed_back(video[:, 0], states, None, None, 1, False)
+            stream.keep(states)
+        else:
+            before, frame = len(stream.last), video
+            for layer in self.encoder:
+                frame = layer.stream(frame, stream)
+            states = stream.last[before:]
+        seen = self._decode(self._hidden(states)) if self.forecaster == "shared" else None
+        frames, _, observed = self._forecast(video, seen, states, observed, horizon)
+        return {"frames": self._unfold(frames), **self.outputs_of(observed, False, stream)}
+
+    def _forecast(self, video, seen, states, observed, horizon, future=None, flags=None, training=False):
+        """Folded frames (B, S, h, w, P) after the context, the last states, what `observe` kept of all steps.
+
+        `seen` is the prediction that the last frame of the context gave, of a "shared" forecaster.
+        """
         if self.forecaster_layers:
-            frames = self._run_unfed(video, states, horizon, training)
-        elif self.forecaster == "unconditioned":
+            return self._run_unfed(video, states, horizon, training), states, observed
+        if self.forecaster == "unconditioned":
             (frames,), states = self._feed_back(video[:, -1], states, None, None, horizon, training)
         elif self.forecaster == "conditioned":
             if flags is not None:  # the first step reads the last observed frame whatever the flags say
@@ -204,14 +257,7 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
             (frames, *more), states = self._feed_back(seen[:, -1], states, future, flags, horizon - 1, training)
             frames = ops.concatenate([seen[:, -1:], frames], axis=1)
             observed = [ops.concatenate(parts, axis=1) for parts in zip(observed, more)]
-        outputs = {"frames": self._unfold(frames), **self.outputs_of(observed, training)}
-        if self.predict_context:
-            outputs["context_frames"] = self._unfold(seen[:, :-1])
-        if self.decoupling:
-            steps = ops.shape(video)[1] + horizon - (self.forecaster == "shared")
-            total = states[self.forecaster_stack.state_names.index("decoupling")]
-            outputs["decoupling"] = ops.cast(total, "float32") / ops.cast(steps, "float32")
-        return outputs
+        return frames, states, observed
 
     def _read(self, video, training):
         """Known frames, level by level: next-frame predictions (the last only unless asked) and states."""
@@ -230,8 +276,11 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
         """What a subclass keeps of every step's states beside the frame: a list of (B, ...); see `outputs_of`."""
         return []
 
-    def outputs_of(self, observed, training):
-        """A subclass's further outputs, from what `observe` kept of all steps (B, T - 1 + S, ...)."""
+    def outputs_of(self, observed, training, stream=None):
+        """A subclass's further outputs, from what `observe` kept of all steps (B, T - 1 + S, ...).
+
+        In a `stream` these are the step of the newest frame and those of the forecast, (B, S, ...).
+        """
         return {}
 
     def _read_step_by_step(self, video, flags, training):
@@ -279,8 +328,7 @@ class EncoderForecaster(ConfigFromArguments, keras.Model):
 
         if isinstance(length, int) and length == 0:
             return [x[:, None][:, :0] for x in (prediction, *self.observe(states))], states
-        dtypes = [self.compute_dtype] * (1 + self.observes)
-        (_, *states), kept = scan(step, [prediction, *states], xs, length, dtypes)
+        (_, *states), kept = scan(step, [prediction, *states], xs, length, [prediction, *self.observe(states)])
         return [ops.swapaxes(x, 0, 1) for x in kept], states
 
     def _hidden(self, states):

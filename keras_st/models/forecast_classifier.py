@@ -4,6 +4,7 @@ import keras
 from keras import layers, ops
 
 from keras_st.layers.recurrent.base import check_positive
+from keras_st.layers.streaming import NotCausal
 from keras_st.models.encoder_forecaster import EncoderForecaster
 
 POOLS = ("mean", "concat")
@@ -73,9 +74,18 @@ class ForecastClassifier(EncoderForecaster):
     def observe(self, states):
         return [self.forecaster_stack.top_mean(states)]
 
-    def outputs_of(self, observed, training):
+    def outputs_of(self, observed, training, stream=None):
         (steps,) = observed
-        if self.pool == "mean":
+        if stream is not None:
+            if self.pool == "concat":
+                raise NotCausal('pool="concat" takes a clip of known length. Received: a stream of frames')
+            steps = ops.cast(steps, "float32")  # half precision cannot count far
+            batch, _, width = ops.shape(steps)
+            total, count = stream.take([ops.zeros((batch, width), "float32"), ops.zeros((batch, 1), "float32")])
+            total, count = total + steps[:, 0], count + 1
+            stream.keep([total, count])
+            features = (total + ops.sum(steps[:, 1:], axis=1)) / (count + steps.shape[1] - 1)
+        elif self.pool == "mean":
             features = ops.mean(steps, axis=1)
         else:
             if steps.shape[1] not in (None, self.num_steps):

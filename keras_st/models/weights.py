@@ -33,7 +33,7 @@ def load_weights(model, weights, depth=None):
     if not path.is_file() or path.suffix not in (".h5", ".keras"):
         raise ValueError(f'`weights` must be None, "imagenet" or an existing .h5 or .keras file. Received: {weights}')
     if path.suffix == ".keras":
-        source = keras.saving.load_model(path, compile=False)
+        source = keras.saving.load_model(path, compile=False, safe_mode=True)
         source = getattr(source, "backbone", source)  # of a whole classifier
         if "conv1_conv" in _by_name(source) or (_is_2d(source) and not _is_2d(model)):
             return inflate_resnet(model, source)

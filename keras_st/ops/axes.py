@@ -58,6 +58,8 @@ def moved_up(x, newest):
 def merge_leading(x):
     """(A, B, ...) -> (A*B, ...)."""
     a, b, *rest = ops.shape(x)
+    if rest and isinstance(rest[-1], int) and rest[-1] == 0:  # a clip of no channels, which ONNX cannot reshape
+        return ops.zeros((a * b, *rest), dtype=x.dtype)
     return ops.reshape(x, (a * b, *rest))
 
 

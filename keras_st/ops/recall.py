@@ -51,7 +51,7 @@ def attend_in_chunks(q, k, valid=None):
         dS = P . (G K^T - rowsum(G . O))       dQ = dS K       dK = dS^T Q + P^T G
     """
     batch, count, channels = ops.shape(q)
-    chunks = -(-count // QUERIES_AT_ONCE)
+    chunks = (count + QUERIES_AT_ONCE - 1) // QUERIES_AT_ONCE  # of no negative number: ONNX rounds those towards zero
     dtype = keras.backend.standardize_dtype(q.dtype)
     valid = ops.ones(ops.shape(k)[:2], "bool") if valid is None else valid
     bias = ops.cast(ops.where(valid, 0.0, -6e4 if dtype == "float16" else -1e30), dtype)[:, None]
@@ -76,7 +76,8 @@ def attend_in_chunks(q, k, valid=None):
         def forward(carry, rows):
             return carry, [ops.matmul(weights(rows[0], k_transposed, bias), k)]
 
-        _, (seen,) = backend.scan(forward, [], [in_chunks(q)], chunks, [dtype])
+        rows = in_chunks(q)
+        _, (seen,) = backend.scan(forward, [], [rows], chunks, [rows[0]])
         seen = joined(seen)
 
         def gradient(*args, upstream=None):
@@ -92,7 +93,7 @@ def attend_in_chunks(q, k, valid=None):
 
             along = ops.sum(g * seen, axis=-1, keepdims=True)
             rows = [in_chunks(q), in_chunks(g), in_chunks(along)]
-            (dk,), (dq,) = backend.scan(backward, [ops.zeros_like(k)], rows, chunks, [dtype])
+            (dk,), (dq,) = backend.scan(backward, [ops.zeros_like(k)], rows, chunks, [rows[0][0]])
             return joined(dq), dk, ops.zeros_like(bias)
 
         return seen, gradient

@@ -23,10 +23,8 @@ def warp(images, flow):
     if flow.shape[-1] != 2:
         raise ValueError(f"`flow` must be (B, H, W, 2). Received: shape={tuple(flow.shape)}")
     batch, height, width, channels = ops.shape(images)
-    dtype = images.dtype
-    last_row, last_column = (ops.cast(size - 1, dtype) for size in (height, width))
-    columns = ops.clip(ops.cast(ops.arange(width), dtype) + flow[..., 0], 0, last_column)
-    rows = ops.clip(ops.cast(ops.arange(height), dtype)[:, None] + flow[..., 1], 0, last_row)
+    rows, columns, last_row, last_column = _pointed_at(flow, images.dtype)
+    rows, columns = ops.clip(rows, 0, last_row), ops.clip(columns, 0, last_column)
     left, top = ops.floor(columns), ops.floor(rows)
     beside, below = (columns - left)[..., None], (rows - top)[..., None]
     left, top = ops.cast(left, "int32"), ops.cast(top, "int32")
@@ -39,3 +37,17 @@ def warp(images, flow):
         return (1 - beside) * first + beside * second
 
     return (1 - below) * along(top) + below * along(bottom)
+
+
+def inside(flow):
+    """bool (B, H, W, 1): whether what a flow (B, H, W, 2) points at lies in the image."""
+    rows, columns, last_row, last_column = _pointed_at(flow, flow.dtype)
+    return ((rows >= 0) & (rows <= last_row) & (columns >= 0) & (columns <= last_column))[..., None]
+
+
+def _pointed_at(flow, dtype):
+    """Rows and columns x + u(x), each (B, H, W), and the last ones of the image."""
+    height, width = ops.shape(flow)[1:3]
+    rows = ops.cast(ops.arange(height), dtype)[:, None] + flow[..., 1]
+    columns = ops.cast(ops.arange(width), dtype) + flow[..., 0]
+    return rows, columns, *(ops.cast(size - 1, dtype) for size in (height, width))

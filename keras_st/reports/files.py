@@ -8,6 +8,8 @@ import os
 import pathlib
 import tempfile
 
+import numpy as np
+
 from keras_st import viz
 from keras_st.specs import InputError
 
@@ -40,6 +42,22 @@ def write_report(folder, title, pictures, table=None):
     (folder / "report.html").write_text(REPORT.format(title=html.escape(title), body="\n".join(body)))
 
 
+def write_evaluation(out, result, write, history=None):
+    """The folder of an evaluation: metrics.json, what `write` adds, report.html. Prints the table, returns `out`.
+
+    Args:
+        result: plain values, with the names of the system and of the data.
+        write: function of the folder that writes metrics.md and all else, and gives the pictures, `(caption, file)`.
+        history: of the training, see `read_history`, or None.
+    """
+    with written_aside(out) as folder:
+        (folder / "metrics.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+        pictures = [*write(folder), *draw_history(folder, history)]
+        write_report(folder, f"{result['system']} on {result['data']['name']}", pictures, folder / "metrics.md")
+    print((out / "metrics.md").read_text())
+    return out
+
+
 REPORT = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
 body {{ font-family: sans-serif; margin: 2em auto; max-width: 70em; padding: 0 1em; color: #222 }}
@@ -66,6 +84,15 @@ def _markdown_as_html(text):
         tail = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows[2:])
         parts.append(f"<table><tr>{head}</tr>{tail}</table>")
     return "\n".join(parts)
+
+
+def plain(values):
+    """Numbers for JSON, nested as they are: None where they are not finite."""
+    if np.ndim(values):
+        return [plain(value) for value in values]
+    if not np.isfinite(values):
+        return None
+    return int(values) if np.asarray(values).dtype.kind in "iu" else float(values)
 
 
 def read_json(path):

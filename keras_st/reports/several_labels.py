@@ -41,7 +41,9 @@ class Scores:
             else {
                 "gap": metrics.GAP(),
                 "map": metrics.MeanAP(),
-                "map_all": metrics.MeanAP(k=None) if few else metrics.MeanAP(k=None, bins=10_000, classes=classes),
+                "map_all": metrics.MeanAP(k=None)
+                if few
+                else metrics.MeanAP(k=None, bins=metrics.BINS, classes=classes),
                 "hit1": metrics.Hit1(),
                 "perr": metrics.PERR(),
             }

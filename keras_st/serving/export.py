@@ -10,22 +10,34 @@ import keras
 import tensorflow as tf
 import yaml
 
-from keras_st.specs import LENGTH, VIDEO, FeatureSpec, InputError
+from keras_st.serving.companions import write_companions, write_server_files
+from keras_st.serving.signatures import Signatures
+from keras_st.specs import VIDEO, InputError
 
 
 def export(model, base_dir, recipe=None, horizon=None, features=None, classes=None):
     """Writes `model` to `base_dir/<next integer>` and returns that path.
 
     Signatures, with dynamic batch, time, height and width where the model has them so:
-        serving_default: inputs in dtype and range of their feature specs (`video` uint8 0..255, `flow` in px/frame)
-        serving_float:   inputs float32 0..1 (models of 8-bit video only; flow beside it is brought to 0..1 from the
-                         range of its feature spec)
+        serving_default: a clip as a client has it: inputs in dtype and range of their feature specs (`video` uint8
+                         0..255). Where the model sees optical flow, `TVL1Flow` computes it of the pixels.
+        serving_float:   inputs float32 0..1, `flow` brought there from the range of its feature spec (models of 8-bit
+                         video or flow)
+        encoded:         `video` string (B, T), a JPEG or PNG a frame (models of 8-bit video of 1 or 3 channels alone)
+        features:        inputs of serving_default; `features` float32 (or `features_0`, ...) that the backbone gives
+        init_state:      `frame` (B, H, W, C) of a stream, of which only the shape is used (stored features by their
+                         name): `state_0`, ..., with which streams begin (causal recurrent models)
+        step:            `frame` and `state_*`: the outputs of serving_default for the frames so far, of frame labels
+                         those of the frame, and the next `state_*`
     Outputs of a forecaster: `frames` float32 (B, horizon, H, W, C), of video in 0..1, of fields in their unit; the
     number of context frames is free, the horizon fixed. Of a classifier: `logits` and `probabilities` (B, classes),
     of one of frame labels (B, T, classes), and, where the model has it, its `attention`. A model of padded clips also
     takes `length` int32 (B,).
 
-    The folder is written aside and renamed when whole. `assets.extra/` holds `recipe.yaml` and `features.json`.
+    The folder is written aside and renamed when whole. `assets.extra/` holds `features.json`: the task, the features,
+    shapes of an `example` of serving_default's inputs, the `files` written beside; the signatures in words, with a
+    recipe `recipe.yaml`, and with tensorflow-serving-api (the extra `serving`) warm-up requests. `assets/labels.txt`
+    names the classes. The server's configuration stands beside the versions, see `write_server_files`.
 
     Args:
         model: built `EncoderForecaster` or `ClipClassifier` (TensorFlow backend).
@@ -38,6 +50,27 @@ def export(model, base_dir, recipe=None, horizon=None, features=None, classes=No
     Raises:
         InputError: another backend than TensorFlow, or a model that is not built.
     """
+    features, task = what_is_served(model, features, horizon, classes)
+    base = pathlib.Path(base_dir)
+    base.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=base, prefix=".writing-") as aside:
+        folder = os.path.join(aside, "model")
+        functions = _write_saved_model(model, folder, features, task)
+        task["features"] = [dataclasses.asdict(feature) for feature in features]
+        task["example"] = _example(model, features, functions["serving_default"], recipe)
+        task["files"] = write_companions(folder, base.name, features, task["example"], task.get("classes", classes))
+        extra = pathlib.Path(folder, "assets.extra")
+        if recipe is not None:
+            (extra / "recipe.yaml").write_text(yaml.safe_dump(recipe.as_dict(), sort_keys=False))
+            task["files"].append("assets.extra/recipe.yaml")
+        (extra / "features.json").write_text(json.dumps(task, indent=1) + "\n")
+        target = _rename_to_next_version(folder, base)
+    write_server_files(base, task.get("classes"))
+    return target
+
+
+def what_is_served(model, features=None, horizon=None, classes=None):
+    """`(features, task)` of `Signatures`, of what `export` is given; raises what it does."""
     if keras.backend.backend() != "tensorflow":
         raise InputError(f"Export needs KERAS_BACKEND=tensorflow. Received: {keras.backend.backend()}")
     if not model.built:
@@ -50,18 +83,7 @@ def export(model, base_dir, recipe=None, horizon=None, features=None, classes=No
             )
         channels = model.channels if "horizon_frames" in task else model.input_shapes["video"][-1]
         features = [dataclasses.replace(VIDEO, shape=(None, None, None, channels))]
-    base = pathlib.Path(base_dir)
-    base.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=base, prefix=".writing-") as aside:
-        folder = os.path.join(aside, "model")
-        _write_saved_model(model, folder, features, task)
-        extra = pathlib.Path(folder, "assets.extra")
-        extra.mkdir()
-        task["features"] = [dataclasses.asdict(feature) for feature in features]
-        (extra / "features.json").write_text(json.dumps(task, indent=1) + "\n")
-        if recipe is not None:
-            (extra / "recipe.yaml").write_text(yaml.safe_dump(recipe.as_dict(), sort_keys=False))
-        return _rename_to_next_version(folder, base)
+    return features, task
 
 
 def _task(model, horizon, classes):
@@ -69,6 +91,8 @@ def _task(model, horizon, classes):
     if hasattr(model, "horizon_frames"):
         if classes is not None and not hasattr(model, "classes"):
             raise InputError(f"Only a classifier has classes. Received: classes={classes}")
+        if classes is not None and len(classes) != model.classes:
+            raise InputError(f"The model has {model.classes} classes. Received: {len(classes)} names")
         return {"horizon_frames": model.horizon_frames if horizon is None else horizon}
     if horizon is not None:
         raise InputError(f"A classifier has no horizon. Received: horizon={horizon}")
@@ -78,56 +102,30 @@ def _task(model, horizon, classes):
     return {"classes": names, "multi_label": model.multi_label}
 
 
-def _write_saved_model(model, folder, features: list[FeatureSpec], task):
-    forecasts = "horizon_frames" in task
-    ranges = {feature.name: feature.value_range or (0.0, 1.0) for feature in features}
-    any_size = {features[0].name: (None, None, None, features[0].shape[-1])}
-    shapes = any_size if forecasts else {**model.input_shapes, LENGTH.name: LENGTH.shape}
-
-    def serving_float(inputs):
-        options = {"horizon_frames": task["horizon_frames"]} if forecasts else {}
-        outputs = model(inputs, **options, training=False)
-        served = {}
-        if forecasts:
-            low, high = ranges[features[0].name]
-            in_unit, frames = features[0].dtype != "uint8", outputs["frames"]
-            served["frames"] = low + (high - low) * frames if in_unit else tf.clip_by_value(frames, 0.0, 1.0)
-        if "logits" in outputs:
-            probabilities = (tf.sigmoid if task.get("multi_label") else tf.nn.softmax)(outputs["logits"])
-            served |= {"logits": outputs["logits"], "probabilities": probabilities}
-        return served | {name: outputs[name] for name in ("attention",) if name in outputs}
-
-    def serving_default(inputs):
-        scaled = {}
-        for name, x in inputs.items():
-            low, high = ranges[name]
-            if name == LENGTH.name:
-                scaled[name] = x
-                continue
-            scaled[name] = (tf.cast(x, tf.float32) - low) / (high - low)
-        return serving_float(scaled)
-
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    for name, function, as_float in (
-        ("serving_default", serving_default, False),
-        ("serving_float", serving_float, True),
-    ):
-        if as_float and features[0].dtype != "uint8":
-            continue
-        signature = {
-            feature.name: tf.TensorSpec(
-                (None, *shapes[feature.name]), "float32" if as_float else _served(feature), name=feature.name
-            )
-            for feature in features
-        }
-        archive.add_endpoint(name, function, [signature])
-    archive.write_out(folder, verbose=False)
+def _example(model, features, function, recipe):
+    """`{name: shape}` of one clip that serving_default takes, as short and as large as in training."""
+    task = getattr(recipe, "task", None)
+    lengths = [
+        getattr(x, n, None) for x, n in ((model, "context_frames"), (task, "context_frames"), (task, "clip_frames"))
+    ]
+    known, shapes = {feature.name: feature.shape for feature in features}, {}
+    for name, spec in function.structured_input_signature[0][0].items():
+        like = known.get(name, known.get("flow", ()))
+        found = next((n for n in (*lengths, *like[:1]) if n), 4)
+        sizes = (None, found, *(size or 32 for size in like[1:]))
+        shapes[name] = [1, *(n or size for n, size in zip(spec.shape[1:], sizes[1:]))]
+    return shapes
 
 
-def _served(feature):
-    """Dtype in which an input is served: bytes and integers as they are, all else float32."""
-    return feature.dtype if feature.dtype in ("uint8", "int32") else "float32"
+def _write_saved_model(model, folder, features, task):
+    """The signatures, and each weight that they read, once (Keras's `ExportArchive` may hold it twice)."""
+    functions = Signatures(model, features, task).all()
+    read = {id(handle) for function in functions.values() for handle in function.captured_inputs}
+    module = tf.Module()
+    module.weights = [v.value for v in model.variables if id(v.value.handle) in read]
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # nothing is trained there
+    tf.saved_model.save(module, folder, signatures=functions, options=options)
+    return functions
 
 
 def _rename_to_next_version(folder, base):

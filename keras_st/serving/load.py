@@ -26,7 +26,8 @@ def forecaster(folder, feature):
         folder,
         signature,
         ranges,
-        "height and width must be multiples of the model's patch (and those it was trained on, where they are fixed)",
+        "height and width must be multiples of the model's patch (and those it was trained on, where they are fixed), "
+        "and all frames be there that it reads",
     )
     return run, horizon
 

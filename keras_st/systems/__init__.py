@@ -23,10 +23,12 @@ from keras_st.systems.conv_lstm_variants import (
 )
 from keras_st.systems.e3d_lstm import e3d_bottom, e3d_lstm, e3d_lstm_classifier, e3d_top
 from keras_st.systems.gru_rcn import bidirectional_gru_rcn, gru_rcn, stacked_gru_rcn
+from keras_st.systems.hurricane import hurricane_forecasting, hurricane_tracking
 from keras_st.systems.lrcn import lrcn
 from keras_st.systems.multi_lstm import multi_lstm
 from keras_st.systems.p3d import c3d, frame_resnet, p3d, p3d_a, p3d_b, p3d_c
 from keras_st.systems.pred_rnn import pred_rnn
+from keras_st.systems.radar import radar_nowcast
 from keras_st.systems.seq2seq import seq2seq_attention
 from keras_st.systems.video_lstm import (
     alstm,
@@ -68,6 +70,8 @@ SYSTEMS: dict[str, Callable[..., Recipe]] = {
     "frame_resnet": frame_resnet,
     "gru_rcn": gru_rcn,
     "hierarchical_conv_lstm": hierarchical_conv_lstm,
+    "hurricane_forecasting": hurricane_forecasting,
+    "hurricane_tracking": hurricane_tracking,
     "late_pooling": late_pooling,
     "local_pooling": local_pooling,
     "lrcn": lrcn,
@@ -78,6 +82,7 @@ SYSTEMS: dict[str, Callable[..., Recipe]] = {
     "p3d_b": p3d_b,
     "p3d_c": p3d_c,
     "pred_rnn": pred_rnn,
+    "radar_nowcast": radar_nowcast,
     "self_attention_conv_lstm": self_attention_conv_lstm,
     "seq2seq_attention": seq2seq_attention,
     "slow_pooling": slow_pooling,

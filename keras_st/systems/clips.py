@@ -121,12 +121,8 @@ def frame_parts(
     if len(task.streams) == 1 and networks:
         (networks,), (pixels,) = networks.values(), pixels.values()
     parts = {"backbone": networks or None, "preprocessing": pixels or None}
-    return {**parts, **labels_of(task), "streams": task.streams, "feature_dropout": feature_dropout}
-
-
-def labels_of(task: ClassifyTask):
-    """What a `ClipClassifier` is told of its labels."""
-    return {"multi_label": task.labels != "video"}
+    labels = {"multi_label": task.multi_label}
+    return {**parts, **labels, "streams": task.streams, "feature_dropout": feature_dropout}
 
 
 def clips_recipe(system, builder, dataset, model, small, task=None):

@@ -29,7 +29,6 @@ from keras_st.layers import (
 )
 from keras_st.models import TemporalResNet, clip_classifier
 from keras_st.specs import ClassifyTask, InputError, Recipe, Training
-from keras_st.systems.clips import labels_of
 
 FRAMES, MEANS = ("rgb", "audio"), ("mean_rgb", "mean_audio")
 
@@ -300,7 +299,8 @@ def build_yt8m_temporal_resnet(
 
 
 def _classifier(task, classes, aggregator, head):
-    return clip_classifier(classes=classes, aggregator=aggregator, head=head, streams=task.streams, **labels_of(task))
+    options = {"streams": task.streams, "multi_label": task.multi_label}
+    return clip_classifier(classes=classes, aggregator=aggregator, head=head, **options)
 
 
 def _of_frames(task, *args):
@@ -459,7 +459,9 @@ GENERATED: dict[str, dict[str, Any]] = {
     "yt8m_temporal_resnet": {"frames": 32, "width": 32, "blocks": 1, "units": 64},
 }
 TRAINING = {"epochs": 8, "batch_size": 32, "learning_rate": 5e-3}
-CONVOLUTIONS = {**TRAINING, "epochs": 20, "optimizer": "sgd", "learning_rate": 3e-2}
+OWN_TRAINING: dict[str, dict[str, Any]] = {
+    "yt8m_temporal_resnet": {"epochs": 20, "optimizer": "sgd", "learning_rate": 3e-2},
+}
 
 
 def _recipe(system, builder, dataset, model, small, training, streams=FRAMES):
@@ -471,7 +473,7 @@ def _recipe(system, builder, dataset, model, small, training, streams=FRAMES):
         task=ClassifyTask(clip_frames=300 if real else 30, streams=streams, labels="several"),
         data={"name": dataset, **({"level": "video"} if streams == MEANS else {})},
         model={"classes": 3862, **model} if real else {"classes": 10, **model, **GENERATED[system]},
-        training=Training(**(training if real else CONVOLUTIONS if system == "yt8m_temporal_resnet" else TRAINING)),
+        training=Training(**(training if real else {**TRAINING, **OWN_TRAINING.get(system, {})})),
         small={
             "task": {"clip_frames": 16},
             "data": {} if real else {"num_sequences": 8, "num_test_sequences": 8},

@@ -2,11 +2,9 @@
 
 import keras
 
-from keras_st.metrics.youtube8m import GAP, Hit1
+from keras_st.metrics.youtube8m import BINS, GAP, Hit1
 from keras_st.specs import ForecastTraining, Training
 from keras_st.training.losses import LOSSES, FrameLabelLoss, SeveralLabelLoss, StepLoss
-
-BINS = 10_000  # of the ranking in which GAP is estimated while training
 
 
 def compile_forecaster(model, training: ForecastTraining, steps):
@@ -23,7 +21,7 @@ def compile_forecaster(model, training: ForecastTraining, steps):
         losses["logits"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         weights["logits"], metrics["logits"] = 1.0, "accuracy"
     returned = {"context_frames"} if model.predict_context else set()
-    if (returned | ({"decoupling"} if model.decoupling else set())) <= set(losses):
+    if (returned | ({"decoupling"} if model.decoupling else set())) <= set(losses) and not model.reads_missing:
         metrics["frames"] = keras.metrics.MeanSquaredError("mse")  # whatever the loss; Keras wants a target for all
     model.compile(make_optimizer(training, steps), loss=losses, loss_weights=weights, metrics=metrics or None)
 

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_st.training.nowcast_losses import BalancedLoss, RelativeLoss
+
 
 @keras.saving.register_keras_serializable(package="keras_st")
 def l1_l2(y_true, y_pred, l2_weight=1.0):
@@ -99,9 +101,19 @@ def _label_losses(y_true, y_pred):
     return known * (ops.maximum(y_pred, 0) - y_pred * y_true + ops.log1p(ops.exp(-ops.abs(y_pred)))), known
 
 
+@keras.saving.register_keras_serializable(package="keras_st")
+def weighted_binary_crossentropy(y_true, y_pred, weight=10.0):
+    """(1 + (weight - 1) y) BCE(y, p): for densities that are nearly everywhere 0. Of a known y lowest at p = y."""
+    y_true = ops.cast(y_true, y_pred.dtype)
+    return ops.mean((1 + (weight - 1) * y_true) * ops.binary_crossentropy(y_true, y_pred), axis=-1)
+
+
 LOSSES = {
     "mse": keras.losses.mean_squared_error,
     "l1_l2": l1_l2,
     "l1_l2_sum": L1L2Sum(),
     "binary_crossentropy": keras.losses.binary_crossentropy,
+    "balanced": BalancedLoss(),
+    "relative": RelativeLoss(),
+    "weighted_binary_crossentropy": weighted_binary_crossentropy,
 }

@@ -25,7 +25,7 @@ import zipfile
 import numpy as np
 import tensorflow as tf
 
-from keras_st.specs import FeatureSpec, InputError
+from keras_st.specs import FeatureSpec, InputError, every_nth
 from pipelines.sampling import epoch_key, shuffled
 
 SPLITS = ("train", "validation", "test")
@@ -63,6 +63,7 @@ def radar(
     *,
     root: str = "",
     step_minutes: float | None = 5.0,
+    step_tolerance: float = 0.0,
     num_frames: int = 24,
     window_stride: int = 1,
     crop: tuple[int, int] | None = None,
@@ -78,6 +79,8 @@ def radar(
         root: folder of the events.
         step_minutes: from frame to frame. Events with a finer step that divides it are thinned out (of 2 minutes every
             fifth frame gives 10), all others are left out. None: every event has its own.
+        step_tolerance: share by which the step of an event that is not thinned out may differ from it: with 0.2 one of
+            6 minutes is taken as if it had 5. `event_steps` tells the true ones.
         num_frames: frames in a window.
         window_stride: frames from the start of a window to that of the next.
         crop: height and width cut out of the training windows at random; validation and test fields are whole.
@@ -97,10 +100,12 @@ def radar(
     """
     if split not in SPLITS:
         raise InputError(f"`split` of radar must be one of {SPLITS}. Received: split={split!r}")
+    if not 0 <= step_tolerance < 0.5:
+        raise InputError(f"`step_tolerance` must lie in 0..0.5. Received: step_tolerance={step_tolerance}")
     for name, value in (("num_frames", num_frames), ("window_stride", window_stride)):
         if value < 1:
             raise InputError(f"`{name}` must be at least 1. Received: {name}={value}")
-    codes, starts, every, names = _windows(root, split, step_minutes, num_frames, window_stride)
+    codes, starts, every, names = _windows(root, split, step_minutes, step_tolerance, num_frames, window_stride)
     training = split == "train"
     size = crop if crop and training else codes.shape[1:]
     if size[0] > codes.shape[1] or size[1] > codes.shape[2] or min(size) < 1:
@@ -132,11 +137,23 @@ def radar(
 
 
 def feature(
-    *, root: str = "", crop: tuple[int, int] | None = None, num_frames: int = 24, step_minutes: float | None = 5.0, **_
+    *,
+    root: str = "",
+    crop: tuple[int, int] | None = None,
+    num_frames: int = 24,
+    step_minutes: float | None = 5.0,
+    step_tolerance: float = 0.0,
+    **_,
 ) -> FeatureSpec:
     """The spec of `video` in training: mm/h from 0 up."""
-    size = crop or _windows(root, "train", step_minutes, num_frames, 1)[0].shape[1:]
-    return FeatureSpec("video", "float32", (num_frames, *size, 1), None, "mm/h")
+    size = crop or _largest(_thinned(root, "train", step_minutes, step_tolerance)[0])
+    return FeatureSpec("video", "float32", (num_frames, *size, 1), None, "mm/h", missing=True)
+
+
+def event_steps(root, split, step_minutes=5.0, step_tolerance=0.0):
+    """`{name: minutes from frame to frame}` of the events of a split, as `radar` gives their windows."""
+    events, every = _thinned(root, split, step_minutes, step_tolerance)
+    return {event.name: event.step_minutes * every[event.name] for event in events}
 
 
 def unpacked(codes):
@@ -164,9 +181,12 @@ def write_event(path, rate, time, *, unit="mm/h", zr=(223.0, 1.53), threshold=0.
 
     Raises: InputError: a path that is taken, an unknown unit, shapes that do not fit, unequal steps.
     """
-    path, rate, time = pathlib.Path(path), np.asarray(rate, float), np.asarray(time, "datetime64[s]")
-    if path.exists() or path.suffix != ".npz":
-        raise InputError(f"An event goes to a new .npz file. Received: {path}")
+    path, rate, time = pathlib.Path(path), np.asarray(rate, float), np.asarray(time)
+    if path.exists() or path.suffix != ".npz" or not path.parent.is_dir():
+        raise InputError(f"An event goes to a new .npz file in a folder that is there. Received: {path}")
+    if time.dtype.kind in "biuf":
+        raise InputError(f"`time` must be datetime64. Received: {time.dtype}")
+    time = time.astype("datetime64[s]")
     if unit not in ("mm/h", "dBZ"):
         raise InputError(f'`unit` must be "mm/h" or "dBZ". Received: unit={unit!r}')
     if unit == "dBZ":
@@ -205,15 +225,10 @@ def events_of(root, split):
     return paths
 
 
-def _windows(root, split, step_minutes, num_frames, window_stride):
+def _windows(root, split, step_minutes, step_tolerance, num_frames, window_stride):
     """Frames of all events (N, y, x); of every window the first frame, frames from one to the next, and name."""
-    events = [read_event(path) for path in events_of(root, split)]
-    own = {event.name: event.step_minutes for event in events}
-    every = {event.name: _thinned(event.step_minutes, step_minutes) for event in events}
-    events = [event for event in events if every[event.name]]
-    if not events:
-        raise InputError(f"`step_minutes` must be a multiple of an event's. Received: {step_minutes=}, events {own}")
-    height, width = (max(event.codes.shape[axis] for event in events) for axis in (2, 3))
+    events, every = _thinned(root, split, step_minutes, step_tolerance)
+    height, width = _largest(events)
     frames, starts, strides, names, first = [], [], [], [], 0
     for event in events:
         _, count, *size = event.codes.shape
@@ -232,10 +247,26 @@ def _windows(root, split, step_minutes, num_frames, window_stride):
     return np.concatenate(frames), np.array(starts, "int32"), np.array(strides, "int32"), names
 
 
-def _thinned(own, wanted):
-    """Frames from one to the next that give `wanted` minutes, 0 where none do."""
-    every = 1.0 if wanted is None else wanted / own
-    return round(every) if every >= 1 and abs(every - round(every)) < 1e-6 else 0
+def _thinned(root, split, step_minutes, step_tolerance):
+    """Events of a split that can have a step; by name, frames from one to the next that give it."""
+    events = [read_event(path) for path in events_of(root, split)]
+    own = {event.name: event.step_minutes for event in events}
+    every = {
+        name: 1 if step_minutes is None else every_nth(own_step, step_minutes, step_tolerance)
+        for name, own_step in own.items()
+    }
+    events = [event for event in events if every[event.name]]
+    if not events:
+        raise InputError(
+            "`step_minutes` must be a multiple of an event's, or nearer to one than `step_tolerance`. "
+            f"Received: {step_minutes=}, {step_tolerance=}, events {own}"
+        )
+    return events, every
+
+
+def _largest(events):
+    """Height and width that all events fit into."""
+    return tuple(max(event.codes.shape[axis] for event in events) for axis in (2, 3))
 
 
 def _stamp(path):
@@ -276,6 +307,8 @@ def _checked(path, codes, time):
             f"{path} must hold `rate` (tile, time, y, x), of two times or more, and their `time`. "
             f"Received: rate {codes.shape}, time {time.shape}"
         )
+    if (codes == MISSING).all():
+        raise InputError(f"{path} must hold cells that are not missing, negative or infinite. Received: none")
     steps = np.unique(np.diff(time))
     if len(steps) > 1 or steps[0] <= np.timedelta64(0):
         raise InputError(f"{path} must have frames a constant step apart. Received: steps of {steps.tolist()} s")

@@ -281,7 +281,7 @@ def _read_segments(sizes, classes, path, place, record):
     right = [tf.size(label) == tf.size(start), tf.size(score) == tf.size(start)]
     right.append(tf.reduce_all((start >= 0) & (start < length)))
     told = "Segments need a class and a score each, and start within their video."
-    label, start, score = _checked((label, start, score), right, told, path, place)
+    label, start, score = _checked((label, start, score), right, lambda: told, path, place)
     starts, segment = tf.unique(start)
     count, rated = tf.size(starts), tf.stack([tf.cast(segment, tf.int64), label], 1)
     steps = starts[:, None] + tf.range(SEGMENT_FRAMES)
@@ -299,7 +299,7 @@ def _read_means(sizes, classes, max_frames, path, place, record):
     means = [context[name] for name in wanted]
     right = [tf.size(means[0]) > 0, *(tf.reduce_all(tf.math.is_finite(mean)) for mean in means)]
     right += [(tf.size(mean) == size) | (tf.size(mean) == 0) for mean, size in zip(means, sizes.values())]
-    context = _right(context, right, classes, path, place, record, [tf.size(mean) for mean in means])
+    context = _right(context, right, classes, path, place, record, lambda: [tf.size(mean) for mean in means])
     return {
         "id": context["id"],
         **{f"mean_{name}": _padded(context[f"mean_{name}"], size) for name, size in sizes.items()},
@@ -314,7 +314,10 @@ def _parse_frames(sizes, classes, path, place, record, wanted):
     right = [length > 0, *(tf.reduce_all(tf.strings.length(lists[name]) == size) for name, size in sizes.items())]
     if len(sizes) == 2:
         right.append((tf.size(lists["audio"]) == length) | (tf.size(lists["audio"]) == 0))
-    found = [tf.strings.length(lists[name])[:1] for name in sizes]
+
+    def found():
+        return [tf.strings.length(lists[name])[:1] for name in sizes]
+
     context = _right({**context, **lists}, right, classes, path, place, record, found)
     codes = {name: tf.reshape(tf.io.decode_raw(context[name], tf.uint8), [-1, size]) for name, size in sizes.items()}
     return context, {name: dequantize(q) for name, q in codes.items()}, length
@@ -333,20 +336,32 @@ def _parsed(path, record, wanted, lists=()):
 def _right(values, right, classes, path, place, record, sizes):
     """The values of a record of which all in `right` is true, and that has no other labels than it may.
 
-    sizes: numbers in what was read of a step, for the message.
+    sizes: function that gives the numbers in what was read of a step, for the message.
     """
     labels = [value for name, value in values.items() if name in ("labels", "segment_labels")]
     right = [*right, *(tf.reduce_all((label >= 0) & (label < classes)) for label in labels)]
     wrong = f"A record must have steps of the sizes asked for, labels below {classes} (youtube8m_inspect names all)."
     damaged = "This record or one before it in its shard is damaged (youtube8m_inspect says which)."
-    told = tf.where(tf.equal(record, ""), damaged, wrong)
-    more = ["numbers a step", *sizes, "labels", *labels]
+
+    def told():
+        return tf.where(tf.equal(record, ""), damaged, wrong)
+
+    def more():
+        return ["numbers a step", *sizes(), "labels", *labels]
+
     return dict(zip(values, _checked(values.values(), right, told, path, place, more)))
 
 
-def _checked(values, right, told, path, place, more=()):
-    """The values, after one assertion for all: an operation costs as much as hundreds of numbers."""
-    check = tf.debugging.Assert(tf.reduce_all(tf.stack(right)), [told, "Received:", path, "record", place, *more])
+def _checked(values, right, told, path, place, more=list):
+    """The values, after one assertion for all: an operation costs as much as hundreds of numbers.
+
+    told, more: functions, for what only the message needs is only computed for it.
+    """
+
+    def refuse():
+        return tf.debugging.Assert(False, [told(), "Received:", path, "record", place, *more()])
+
+    check = tf.cond(tf.reduce_all(tf.stack(right)), tf.no_op, refuse)
     with tf.control_dependencies([check]):
         return [tf.identity(value) for value in values]
 

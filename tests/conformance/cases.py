@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_st import layers
 from keras_st.flow import TVL1Flow
-from keras_st.models import clip_classifier, encoder_forecaster, forecast_classifier
+from keras_st.models import FrameMapper, TrackForecaster, clip_classifier, encoder_forecaster, forecast_classifier
 from keras_st.models.backbones import LocalResponseNorm
 
 B, T, H, W, C = 2, 4, 6, 8, 2
@@ -25,10 +25,11 @@ class Case:
     states: bool = True  # is run with return_state, and every state must change over two steps
     causal: bool = True  # no output of a step depends on a later step
     known: tuple = ()  # "time", "space": sizes that must be known when it is built
+    fit: object = staticmethod(lambda x: x)  # makes of random numbers what the layer takes
 
     def inputs(self, seed=0):
         rng = np.random.default_rng(seed)
-        return over(self.shape, lambda shape: rng.random(shape).astype("float32"))
+        return self.fit(over(self.shape, lambda shape: rng.random(shape).astype("float32")))
 
 
 def over(shape, f):
@@ -75,6 +76,14 @@ def windowed(conv3d="inside", **kwargs):
 
 def forecaster(**kwargs):
     return encoder_forecaster([conv_lstm(), conv_lstm(4)], horizon_frames=3, patch=2, **kwargs)
+
+
+def on_the_sphere(x):
+    """Random densities, and the places of their pixels on a grid of two degrees."""
+    video = x["video"]
+    lat, lon = (2.0 * np.arange(n) for n in video.shape[2:4])
+    video[..., 1], video[..., 2] = (lat[:, None] + 90) / 180, (lon - 60 + 540) / 1080
+    return {"video": video}
 
 
 def looking_back(*args, **kwargs):
@@ -309,6 +318,21 @@ CASES = [
         {"video": CLIP},
         st(9, 8, 3) + st(9, 3, 3) + 3 * 8 + 8,
         states=False,
+    ),
+    Case(
+        "frame-mapper",
+        lambda: FrameMapper([conv_lstm()], filters=(5,), patch=2),
+        {"video": CLIP},
+        9 * 4 * C * 5 + 5 + lstm(9, 5, 3) + 4 * 3 + 4,
+        states=False,
+    ),
+    Case(
+        "track-forecaster",
+        lambda: TrackForecaster(forecaster(forecaster="unconditioned", activation="linear")),
+        {"video": (B, T, H, W, 3)},
+        lstm(9, 24, 3) + lstm(9, 3, 4) + lstm(9, 0, 3) + lstm(9, 3, 4) + 7 * 24 + 24 + 6 * 2 + 2,
+        states=False,
+        fit=on_the_sphere,
     ),
     Case("E3DLSTM", lambda: rnn(e3d()), (B, T, 2, H, W, C), e3d_count(C)),
     Case(

@@ -9,9 +9,29 @@ import pytest
 from keras import ops, tree
 
 from keras_st.layers.config import constructor_arguments
-from tests.conformance.cases import CASES, over
+from keras_st.layers.streaming import NotCausal, Stream
+from tests.conformance.cases import CASES, B, T, over
 
 RECURRENT = [case for case in CASES if case.states]
+WHOLE = (  # have a method `stream`, and refuse: they look at the clip as a whole
+    "forecaster-attention-output",
+    "forecaster-attention-input",
+    "clip-classifier",
+    "ALSTM-location",
+    "ConvALSTM-sigmoid",
+    "MotionConvALSTM-attention",
+    "MotionALSTM",
+    "OverlapAverage",
+    "GRURCN-stacked-both-ways",
+    "classifier-conv-pooling",
+    "classifier-late-pooling",
+    "classifier-slow-pooling",
+    "classifier-local-pooling",
+    "classifier-time-domain",
+    "classifier-alstm",
+    "classifier-video-lstm",
+    "classifier-multi-lstm",
+)
 
 
 def numpy(x):
@@ -171,6 +191,63 @@ def test_causal_or_context_only(case):
     for a, b in zip(tree.flatten(after), tree.flatten(before)):
         np.testing.assert_array_equal(a[:, :-1], b[:, :-1])
     assert np.abs(tree.flatten(after)[0] - tree.flatten(before)[0])[:, -1].max() > 1e-6
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if hasattr(case.make(), "stream")], ids=lambda case: case.name)
+def test_a_stream_is_the_call_on_all_frames_so_far(case):
+    """Or it is refused, where later steps or the length of the clip decide."""
+    layer, sequences = built(case), case.inputs(8)
+    rng = np.random.default_rng(0)
+    for weight in layer.trainable_variables:  # where zeros are the first values nothing would be seen
+        weight.assign(weight + 0.1 * rng.normal(size=weight.shape).astype("float32"))
+    states, batched = None, []
+    for t in range(T):
+        stream = Stream(states)
+        try:
+            step = layer.stream(tree.map_structure(lambda x, t=t: x[:, t : t + 1], sequences), stream)
+        except NotCausal:
+            assert case.name in WHOLE
+            return
+        whole = layer(tree.map_structure(lambda x, t=t: x[:, : t + 1], sequences))
+        for new, old in zip(tree.flatten(stream.last), tree.flatten(stream.first), strict=True):
+            assert new.shape == old.shape and new.dtype == old.dtype and new.shape[0] == B
+        for name in set(step) if isinstance(step, dict) else [None]:
+            for got, want in zip(*(tree.flatten(numpy(x if name is None else x[name])) for x in (step, whole))):
+                if want.ndim == got.ndim + 1 or want.shape[1:2] == (t + 1,):  # of every frame: the newest
+                    want, got = want[:, -1], got if want.ndim > got.ndim else got[:, -1]
+                np.testing.assert_allclose(got, want, atol=1e-5)
+        states = stream.last
+        batched.append(states)
+    assert case.name not in WHOLE
+    alone = None  # streams of a batch do not touch each other
+    for t in range(T):
+        stream = Stream(alone)
+        layer.stream(tree.map_structure(lambda x, t=t: x[1:, t : t + 1], sequences), stream)
+        alone = stream.last
+        for one, both in zip(alone, batched[t], strict=True):
+            np.testing.assert_allclose(numpy(one)[0], numpy(both)[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if isinstance(case.shape, dict)], ids=lambda case: case.name)
+def test_a_stream_in_half_precision_is_close(case):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model, clips, states = built(case), case.inputs(8), None
+    finally:
+        keras.config.set_dtype_policy("float32")
+    if not hasattr(model, "stream") or case.name in WHOLE:
+        return
+    for t in range(2):
+        stream = Stream(states)
+        step = model.stream({name: x[:, t : t + 1] for name, x in clips.items()}, stream)
+        assert [new.dtype for new in stream.last] == [first.dtype for first in stream.first]
+        states = stream.last
+    (got,), (want,) = main_outputs(step), main_outputs(model({name: x[:, :2] for name, x in clips.items()}))
+    assert keras.backend.standardize_dtype(got.dtype) == "float32"
+    got, want = numpy(got), numpy(want)
+    if got.shape != want.shape:  # of every frame: the newest
+        want = want[:, -1:] if got.ndim == want.ndim else want[:, -1]
+    np.testing.assert_allclose(got, want, atol=0.05)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

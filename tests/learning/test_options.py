@@ -34,6 +34,8 @@ NETVLAD = "yt8m_netvlad --model.clusters=4 --model.units=4"
 TWO_STREAM = "yt8m_two_stream_lstm --model.units=3 --model.hidden=[5,4]"
 FAST = "yt8m_fast_forward_lstm --model.units=3 --model.hidden=[5,4]"
 TEMPORAL = "yt8m_temporal_resnet --model.width=4 --model.units=4"
+TRACKING = "hurricane_tracking --data.grid=[16,24] --task.context_frames=2 --data.num_sequences=4"
+FORECASTING = "hurricane_forecasting --data.grid=[16,24] --task.horizon_frames=2 --data.num_sequences=8"
 EFFECTS = [  # (options of both runs, what is compared with them, options changed, what must differ)
     ("", "", "--data.frame_size=24", "data"),
     ("", "", "--data.num_digits=1", "data"),
@@ -173,6 +175,15 @@ EFFECTS = [  # (options of both runs, what is compared with them, options change
     (FAST, "", "--model.pool=max --model.hidden=[4]", "weights"),
     (TEMPORAL, "", "--model.frames=64", "scores"),
     (TEMPORAL, "", "--model.blocks=2", "weights"),
+    (TRACKING, "", "--data.grid=[16,16]", "data"),
+    (TRACKING, "", "--data.region=[10,40,270,300]", "data"),
+    (TRACKING, "", "--data.step_hours=6", "data"),
+    (TRACKING, "", "--data.max_storms=0", "data"),
+    (TRACKING, "", "--data.distractors=false", "data"),
+    (TRACKING, "", "--model.conv_filters=[]", "weights"),
+    (TRACKING, "", "--training.loss=mse", "weights"),
+    (FORECASTING, "", "--data.step_degrees=3", "data"),
+    (FORECASTING, "", "--data.sigma_km=500", "data"),
 ]
 NO_EFFECT_ON_FIT = {
     "--describe",
@@ -230,6 +241,8 @@ def test_every_option_has_an_effect(common, base, changed, what, traces, request
     tiny = [word for word in TINY if not (shapes and "num_digits" in word)]
     if system and isinstance(train.recipe_of(system[0]).task, ClassifyTask):
         tiny = TOPICS if system[0].startswith("yt8m") else CLIPS
+    if system and system[0].startswith("hurricane"):
+        tiny = [*TOPICS, "--model.filters=[4]"]
     words = [*system, *tiny, *common.split()[len(system) :]]
     before = traces([*words, *base.split()])
     after = trace([*words, *changed.split()])
@@ -242,26 +255,36 @@ ELSEWHERE = {  # options that need data of their own: the test that shows their 
     "--data.classes": "test_youtube8m.py",
     "--data.fractions": "test_array.py",
     "--data.frame_step": "test_ut_interaction.py",
+    "--data.crop": "test_radar.py",
     "--data.label": "test_tfds.py",
     "--data.labels": "test_array.py",
     "--data.level": "test_youtube8m.py",
     "--data.max_frames": "test_youtube8m.py",
     "--data.rgb_size": "test_youtube8m.py",
+    "--data.step_minutes": "test_radar.py",
+    "--data.step_tolerance": "test_radar.py",
     "--data.test": "test_tfds.py",
     "--data.time_first": "test_array.py",
     "--data.train": "test_tfds.py",
+    "--data.turn": "test_radar.py",
     "--data.validation": "test_tfds.py",
     "--data.value_range": "test_array.py",
     "--data.video": "test_tfds.py",
     "--data.videos": "test_array.py",
     "--data.flow": "test_moving_shapes.py",
     "--data.window_frames": "test_thermal.py",
+    "--data.window_stride": "test_radar.py",
     "--data.file": "test_a_field_is_trained_scored_and_served_in_its_own_unit",
     "--data.shuffle": "test_crowd_flow.py, test_records.py",
     "--data.verify": "test_kth.py, test_records.py",
     "--model.preprocessing": "test_classes.py",
     "--model.weights": "test_classes.py",
     "--model.backbone": "test_backbones.py",
+    "--model.floor": "test_lagrangian_forecaster.py",
+    "--model.match": "test_lagrangian_forecaster.py",
+    "--model.pairs": "test_lagrangian_forecaster.py",
+    "--model.smoothing": "test_lagrangian_forecaster.py",
+    "--model.spread": "test_lagrangian_forecaster.py",
     "--model.fine_tune": "test_features.py",
     "--model.flow_weights": "test_features.py",
     "--task.average": "test_classes.py",

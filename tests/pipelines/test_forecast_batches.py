@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_st.specs import VIDEO, ForecastTask, InputError
+from keras_st.specs import VIDEO, FeatureSpec, ForecastTask, InputError
 from keras_st.training.schedules import ReverseScheduledSampling, ScheduledSampling, TeacherForcing
 from pipelines.clips import read_clip
 from pipelines.forecast import add_context_targets, add_decoupling_targets, add_rollout, forecast_batches
@@ -26,6 +26,17 @@ def test_context_and_horizon_are_cut_and_scaled():
     np.testing.assert_allclose(255 * targets["frames"][1, :, 0, 0, 0], [13, 14], rtol=1e-6)
     assert inputs["video"].dtype == np.float32 and inputs["video"].shape == (3, 3, 2, 2, 1)
     assert last[0]["video"].shape[0] == 2  # the last, smaller batch is kept
+
+
+def test_missing_cells_are_nan_in_inputs_and_targets():
+    """Of rain: no range, so values stay as they are."""
+    video = np.arange(40, dtype="float32").reshape(1, 5, 2, 4, 1)
+    mask = video % 3 > 0
+    clips = tf.data.Dataset.from_tensor_slices({"video": video, "mask": mask})
+    spec = FeatureSpec("video", "float32", (5, 2, 4, 1), None, "mm/h", missing=True)
+    ((inputs, targets),) = forecast_batches(clips, spec, TASK, 1).as_numpy_iterator()
+    found = np.concatenate([inputs["video"], targets["frames"]], axis=1)
+    np.testing.assert_array_equal(found, np.where(mask, video, np.nan))
 
 
 def test_every_batch_may_be_followed_by_its_reverse():

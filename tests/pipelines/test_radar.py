@@ -64,8 +64,23 @@ def test_steps(folder):
     assert {clip["id"].decode()[0] for clip in read(folder, step_minutes=2)} == {"f"}
     assert {clip["id"].decode().split("/")[0] for clip in read(folder, step_minutes=None)} == {"a", "b", "fine"}
     assert len(read(folder, "test", step_minutes=10)) == 4
-    with pytest.raises(InputError, match="multiple of an event's. Received: step_minutes=5.0, events {'t': 10.0}"):
+    with pytest.raises(InputError, match="multiple of an event's.*Received: step_minutes=5.0, .*events {'t': 10.0}"):
         read(folder, "test")
+
+
+def test_a_step_may_differ_by_a_tolerance(folder):
+    """10 minutes are within a quarter of 8 and 12.5; thinned steps are exact: of 2 minutes no 4 comes as 5."""
+    for step in (8.0, 12.5):
+        with pytest.raises(InputError, match=f"Received: step_minutes={step}, step_tolerance=0.1"):
+            read(folder, "test", step_minutes=step, step_tolerance=0.1)
+        assert len(read(folder, "test", step_minutes=step, step_tolerance=0.3)) == 4
+    assert module.event_steps(str(folder), "train", 5.0, 0.3) == {"a": 5.0, "b": 5.0}
+    assert module.event_steps(str(folder), "train", 10.0, 0.3) == {"a": 10.0, "b": 10.0, "fine": 10.0}
+    assert module.event_steps(str(folder), "train") == {"a": 5.0, "b": 5.0}
+    assert module.event_steps(str(folder), "test", None) == {"t": 10.0}
+    assert module.feature(root=str(folder), num_frames=4, step_tolerance=0.25).missing
+    with pytest.raises(InputError, match="must lie in 0..0.5. Received: step_tolerance=0.5"):
+        read(folder, step_tolerance=0.5)
 
 
 def test_missing_negative_and_large_values(tmp_path):
@@ -156,6 +171,12 @@ def test_bad_files(folder):
     told("pickled.npz", {**good, "rate": np.array([{}], object)})
     with pytest.raises(InputError, match="new .npz file"):
         write_event(folder / "a.npz", fields(4), times(4))
+    with pytest.raises(InputError, match="a folder that is there. Received: .*none/b.npz"):
+        write_event(folder / "none/b.npz", fields(3), times(3))
+    with pytest.raises(InputError, match="`time` must be datetime64. Received: int64"):
+        write_event(folder / "c.npz", fields(3), 5 * np.arange(3))
+    with pytest.raises(InputError, match="cells that are not missing, negative or infinite. Received: none"):
+        write_event(folder / "c.npz", np.full((3, 4, 5), np.nan), times(3))
     with pytest.raises(InputError, match="unit='mm'"):
         write_event(folder / "new.npz", fields(4), times(4), unit="mm")
     for table in ("file,split\na.npz,dev\n", "a,b\n1,2\n", "file,split\na.npz,train\na.npz,test\n", "file,split\n"):

@@ -7,6 +7,7 @@ from keras_st.layers.config import ConfigFromArguments
 from keras_st.layers.pooling import ScoreAverage
 from keras_st.layers.recurrent.conv_gru import ConvGRUCell
 from keras_st.layers.recurrent.spatial_rnn import SpatialRNN
+from keras_st.layers.streaming import NotCausal
 
 
 @keras.saving.register_keras_serializable(package="keras_st")
@@ -83,21 +84,29 @@ class GRURCN(ConfigFromArguments, layers.Layer):
         maps = [x[:, :, None, None] if len(x.shape) == 3 else x for x in maps]
         mask = next((m for m in mask if m is not None), None) if isinstance(mask, (list, tuple)) else mask
         levels = len(maps)
-        forward = self._climb(self.rnns[:levels], maps, mask, backwards=False)
+        forward = self._climb(self.rnns[:levels], maps, lambda rnn, x: rnn(x, mask=mask), backwards=False)
         if not self.bidirectional:
             return forward
-        backward = self._climb(self.rnns[levels:], maps, mask, backwards=True)
+        backward = self._climb(self.rnns[levels:], maps, lambda rnn, x: rnn(x, mask=mask), backwards=True)
         return [ops.concatenate(pair, axis=-1) for pair in zip(forward, backward)]
 
-    def _climb(self, rnns, maps, mask, backwards):
-        """The mean of the last hidden map of every level."""
+    def stream(self, inputs, stream):
+        """What a call gives after one more step (B, 1, ...); see `keras_st.layers.streaming`."""
+        if self.bidirectional:
+            raise NotCausal(f"`{self.name}` also reads a clip backwards. Received: a stream of frames")
+        maps = [inputs] if not isinstance(inputs, (list, tuple)) else inputs
+        maps = [x[:, :, None, None] if len(x.shape) == 3 else x for x in maps]
+        return self._climb(self.rnns, maps, lambda rnn, x: rnn.stream(x, stream), backwards=False)
+
+    def _climb(self, rnns, maps, run, backwards):
+        """The mean of the last hidden map of every level; `run` is how an RNN reads its maps."""
         means, hidden = [], None
         for rnn, x in zip(rnns, maps):
             if self.stacked and hidden is not None:
                 # outputs of a backward level come in the order they are computed: last frame first
                 below = ops.flip(hidden, 1) if backwards else hidden
                 x = ops.concatenate([x, _pooled(below, _ratio(hidden.shape, x.shape))], axis=-1)
-            hidden = rnn(x, mask=mask)
+            hidden = run(rnn, x)
             means.append(ops.mean(hidden[:, -1], axis=(1, 2)))
         return means
 

@@ -89,7 +89,7 @@ class ClockStack(CellStack):
         states = []
         for cell in self.cells:
             own = cell.get_initial_state(batch_size, spatial_shape, num_steps)
-            spatial_shape = tuple(-(-size // self.pool) for size in ops.shape(own[0])[1:-1])
+            spatial_shape = tuple((size + self.pool - 1) // self.pool for size in ops.shape(own[0])[1:-1])
             states += own
         return [*states, ops.zeros((batch_size,), dtype="int32")]
 
@@ -152,7 +152,7 @@ class ChunkedRNN(ConfigFromArguments, layers.Layer):
         n = self.chunk_frames
         counts = self.compute_mask(inputs, mask)
         batch, length, *frame = ops.shape(inputs)
-        chunks = -(-length // n)
+        chunks = (length + n - 1) // n
         missing = chunks * n - length
         if mask is not None or not isinstance(missing, int) or missing:
             mask = ops.ones((batch, length), dtype="bool") if mask is None else ops.cast(mask, "bool")

@@ -7,6 +7,7 @@ from keras_st.layers.attention import SequenceAttention
 from keras_st.layers.config import ConfigFromArguments
 from keras_st.layers.recurrent.base import check_positive
 from keras_st.layers.recurrent.conv_lstm import PeepholeLSTMCell
+from keras_st.layers.streaming import NotCausal
 from keras_st.ops.attention import masked_softmax
 from keras_st.ops.axes import moved_up
 
@@ -179,6 +180,12 @@ class OverlapAverage(ConfigFromArguments, layers.Layer):
             return mean
         mean = ops.clip(mean, 1e-6, 1 - 1e-6)
         return ops.cast(ops.log(mean) - ops.log(1 - mean), inputs.dtype)
+
+    def stream(self, inputs, stream):
+        """The frame's logits as they are known at it; see `keras_st.layers.streaming`."""
+        if self.window > 1 and not self.online:
+            raise NotCausal(f"`{self.name}` averages over later steps unless it is `online`. Received: online=False")
+        return self(inputs)
 
     def compute_output_shape(self, input_shape):
         if input_shape[-1] % self.window:

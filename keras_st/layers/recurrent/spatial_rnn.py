@@ -8,6 +8,7 @@ from keras import layers, ops, tree
 
 from keras_st.backend import scan
 from keras_st.layers.config import ConfigFromArguments, constructor_arguments, with_dtype_of
+from keras_st.layers.streaming import NotCausal
 
 
 @keras.saving.register_keras_serializable(package="keras_st")
@@ -169,12 +170,23 @@ class SpatialRNN(ConfigFromArguments, layers.Layer):
             new_states = [_where(keep, new, old) for new, old in zip(new_states, states)]
             return [*held, *new_states], shown * wanted
 
-        dtypes = [self.compute_dtype] * len(first) * wanted
         carry, xs = [*first, *states], [*tree.flatten(x), *masks]
-        carry, outputs = scan(step, carry, xs, length, dtypes, self.unroll)
+        carry, outputs = scan(step, carry, xs, length, first * wanted, self.unroll)
         last, states = tree.pack_sequence_as(first_output, carry[: len(first)]), carry[len(first) :]
         outputs = [ops.swapaxes(output, 0, 1) for output in outputs]
         return tree.pack_sequence_as(first_output, outputs) if outputs else None, last, states
+
+    def stream(self, sequences, stream):
+        """One more step (B, 1, ...) of a stream; see `keras_st.layers.streaming`. Returns what a call would."""
+        if self.go_backwards or getattr(self.cell, "init_state", "zeros") == "mean":
+            reason = "reads a clip backwards" if self.go_backwards else "starts from the mean of a clip"
+            raise NotCausal(f"`{self.name}` {reason}. Received: a stream of frames")
+        frame = tree.map_structure(lambda x: x[:, 0], sequences)
+        batch, *spatial = ops.shape(tree.flatten(frame)[0])[:-1]
+        states = stream.take(list(self.get_initial_state(batch, tuple(spatial))))
+        output, states = self.cell(frame, states)  # as a layer, in its own precision
+        stream.keep(list(states))
+        return tree.map_structure(lambda x: x[:, None], output) if self.return_sequences else output
 
     def get_initial_state(self, batch_size, spatial_shape=None, num_steps=None):
         """The cell's first states; see there."""
