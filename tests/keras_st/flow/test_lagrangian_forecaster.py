@@ -120,7 +120,8 @@ def test_a_trained_model_keeps_the_distribution_but_not_the_places(rng):
     assert np.abs(found - moved).mean() > 0.1
     plain = network(spread=0.3, match=False)
     plain.set_weights(model.get_weights())
-    assert np.abs(numpy(plain({"video": fields})["frames"]).mean() - found.mean()) > 0.01
+    unmatched = numpy(plain({"video": fields})["frames"])
+    assert np.abs(np.sort(unmatched.reshape(6, -1)) - np.sort(found.reshape(6, -1))).mean() > 0.05
 
 
 @pytest.mark.usefixtures("known_motion")
