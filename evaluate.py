@@ -46,7 +46,7 @@ from keras_st.reports import classify as class_report
 from keras_st.reports import forecast as forecast_report
 from keras_st.reports import fusion
 from keras_st.reports import several_labels as label_report
-from keras_st.reports.files import read_history, write_evaluation, write_report, written_aside
+from keras_st.reports.files import write_evaluation, write_report, written_aside
 from keras_st.saved import SavedClassifier
 from keras_st.specs import InputError
 from pipelines.clips import read_clip
@@ -142,7 +142,7 @@ def fuse(options, out):
                 raise InputError(f"--{option} is for one class a video. Received: {options.fuse[0]}, of several")
         return evaluate_classes.write_several_labels(out, *label_report.fuse(options.fuse, options.weights))
     result, *arrays = fusion.fuse(options.fuse, options.weights, options.calibration or (), options.tune or ())
-    return evaluate_classes.write_classes(out, result, {}, None, *arrays)
+    return evaluate_classes.write_classes(out, result, {}, *arrays)
 
 
 def next_folder(model):
@@ -216,9 +216,6 @@ def score(forecaster, out, horizon=None):
                 shown += list(zip(context, frames, truth))[: SHOWN - len(shown)]
     scores = {name: {m: np.concatenate([p[m] for p in parts]) for m in parts[0]} for name, parts in scores.items()}
     result = forecast_report.summarise(scores, recipe, forecaster)
-    history = read_history(forecaster.path.parent / "history.csv")
-    if history is not None:
-        result["history"] = history
     if labels:
         labels, logits = np.concatenate(labels), np.concatenate(logits)
         result["classification"] = class_report.summarise_classes(labels, logits)
@@ -239,7 +236,7 @@ def score(forecaster, out, horizon=None):
             pictures += class_report.draw(folder, result, {})
         return pictures
 
-    return write_evaluation(out, result, write, history)
+    return write_evaluation(out, result, write, forecaster.path.parent)
 
 
 def test_split(forecaster, horizon):

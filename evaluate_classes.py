@@ -14,7 +14,7 @@ from keras_st.reports import classify as class_report
 from keras_st.reports import frame_labels as frame_report
 from keras_st.reports import several_labels as label_report
 from keras_st.reports.attention import draw_attention, summarise_localisation
-from keras_st.reports.files import read_history, write_evaluation, write_report, written_aside
+from keras_st.reports.files import write_evaluation, write_report, written_aside
 from keras_st.specs import LENGTH, InputError
 from pipelines.clips import read_clip
 
@@ -78,11 +78,8 @@ def score_classes(model, out, views=(), split="test"):
             [localisation.Tube(0, tube) for tube in true_boxes(recipe, "train").values()], size
         )
         result["localisation"] = summarise_localisation(maps, probabilities, truth, boxes, size, share)
-    history = read_history(model.path.parent / "history.csv")
-    if history is not None:
-        result["history"] = history
     shown = [(name, video, maps, boxes.get(name)) for name, (maps, video) in looked.items() if video is not None]
-    return write_classes(out, result, frames, history, labels, scores, names, model.classes, shown)
+    return write_classes(out, result, frames, labels, scores, names, model.classes, shown, model.path.parent)
 
 
 def heading(model, recipe, split, videos):
@@ -139,9 +136,6 @@ def score_frame_labels(model, out, recipe, split):
         "seed": recipe.training.seed,
         **cli.provenance(model.path),
     }
-    history = read_history(model.path.parent / "history.csv")
-    if history is not None:
-        result["history"] = history
 
     def write(folder):
         rows = {"scores": np.concatenate(scores).astype("float32"), "labels": np.concatenate(labels).astype("int8")}
@@ -149,7 +143,7 @@ def score_frame_labels(model, out, recipe, split):
         frame_report.write_tables(folder, result)
         return frame_report.draw(folder, parts[:SHOWN], model.classes)
 
-    return write_evaluation(out, result, write, history)
+    return write_evaluation(out, result, write, model.path.parent)
 
 
 def score_several_labels(model, out, recipe, split):
@@ -166,13 +160,10 @@ def score_several_labels(model, out, recipe, split):
         "seed": recipe.training.seed,
         **cli.provenance(model.path),
     }
-    history = read_history(model.path.parent / "history.csv")
-    if history is not None:
-        result["history"] = history
-    return write_several_labels(out, result, scores, model.classes, history)
+    return write_several_labels(out, result, scores, model.classes, model.path.parent)
 
 
-def write_several_labels(out, result, scores, classes, history=None):
+def write_several_labels(out, result, scores, classes, run=None):
     """The folder of an evaluation of several labels a video; returns its path."""
 
     def write(folder):
@@ -182,10 +173,10 @@ def write_several_labels(out, result, scores, classes, history=None):
         label_report.write_tables(folder, result)
         return label_report.draw(folder, result)
 
-    return write_evaluation(out, result, write, history)
+    return write_evaluation(out, result, write, run)
 
 
-def write_classes(out, result, frames, history, labels, scores, names, classes, attention=()):
+def write_classes(out, result, frames, labels, scores, names, classes, attention=(), run=None):
     """The folder of an evaluation of classes; returns its path."""
 
     def write(folder):
@@ -193,7 +184,7 @@ def write_classes(out, result, frames, history, labels, scores, names, classes, 
         class_report.write_tables(folder, result)
         return draw_attention(folder, attention) + class_report.draw(folder, result, frames)
 
-    return write_evaluation(out, result, write, history)
+    return write_evaluation(out, result, write, run)
 
 
 def views_of(recipe, features, split):

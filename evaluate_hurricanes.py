@@ -9,7 +9,7 @@ from keras_st import cli, viz_tracks
 from keras_st.metrics import tracks
 from keras_st.metrics.nowcast import Reliability
 from keras_st.reports import hurricanes as report
-from keras_st.reports.files import plain, read_history, write_evaluation
+from keras_st.reports.files import plain, write_evaluation
 from keras_st.specs import InputError
 from keras_st.tracking import decode
 from pipelines.datasets import hurricane
@@ -171,12 +171,9 @@ def heading(recipe, forecaster):
 
 def write(out, recipe, result, write_tables, draw, forecaster):
     """The folder of an evaluation; prints its table."""
-    history = read_history(forecaster.path.parent / "history.csv")
-    if history is not None:
-        result["history"] = history
 
     def write_all(folder):
         write_tables(folder, result)
         return draw(folder)
 
-    return write_evaluation(out, result, write_all, history)
+    return write_evaluation(out, result, write_all, forecaster.path.parent)

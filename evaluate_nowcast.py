@@ -10,7 +10,7 @@ from evaluate_classes import recipe_beside
 from keras_st import cli, nowcast
 from keras_st.flow import Extrapolation
 from keras_st.reports import nowcast as report
-from keras_st.reports.files import read_history, write_evaluation, write_report, written_aside
+from keras_st.reports.files import write_evaluation, write_report, written_aside
 from keras_st.specs import InputError
 from pipelines.build import with_root
 from pipelines.datasets.radar import event_steps
@@ -71,7 +71,7 @@ def score(forecaster, out, horizon=None):
             pictures += report.draw_event(folder, scores, summary, RULE)
         return pictures
 
-    return write_evaluation(out, {**result, **told}, write, read_history(forecaster.path.parent / "history.csv"))
+    return write_evaluation(out, {**result, **told}, write, forecaster.path.parent)
 
 
 def predict(forecaster, clip_path, horizon, out):

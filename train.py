@@ -386,10 +386,15 @@ def told_of(recipe: Recipe):
     """What is written beside a model about its task: the horizon of a forecaster, the names of the classes."""
     if not isinstance(recipe.task, ClassifyTask):
         return {"horizon_frames": recipe.task.horizon_frames}
-    count = recipe.model["classes"]
-    names = class_names(**recipe.data)
-    names = list(names) if names and len(names) == count else [str(n) for n in range(count)]
-    return {"classes": names, "multi_label": recipe.task.multi_label}
+    return {"classes": names_of_classes(recipe), "multi_label": recipe.task.multi_label}
+
+
+def names_of_classes(recipe: Recipe):
+    """Names of the classes that the model tells apart: the data's, else numbers; None of a model that has none."""
+    if not is_classifier(recipe):
+        return None
+    count, names = recipe.model["classes"], class_names(**recipe.data)
+    return list(names) if names and len(names) == count else [str(n) for n in range(count)]
 
 
 def dataset_of(recipe: Recipe, split, **options):
@@ -511,7 +516,7 @@ def extract(recipe: Recipe, model, features, folder):
             yield {**arrays, "id": clip["id"].numpy(), "label": label if label.ndim else int(label)}
 
     for split in ("train", "validation", "test"):
-        write_shards(clips(split), folder, split, classes=told_of(recipe)["classes"])
+        write_shards(clips(split), folder, split, classes=names_of_classes(recipe))
     return names
 
 
@@ -546,7 +551,7 @@ def finish(recipe: Recipe, run, model, features, saved_models):
     if keras.backend.backend() == "tensorflow":
         from keras_st.serving import export
 
-        served = str(export(model, saved_models, recipe, features=features, classes=told_of(recipe).get("classes")))
+        served = str(export(model, saved_models, recipe, features=features, classes=names_of_classes(recipe)))
         print(f"served model: {served}")
     else:
         print(f"not exported: export needs the TensorFlow backend; `evaluate.py` reads {run}")

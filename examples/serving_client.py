@@ -20,6 +20,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import sys
 import urllib.error
 import urllib.parse
@@ -96,7 +97,8 @@ def _call(method, request, timeout, of):
     try:
         return method(request, timeout=timeout)
     except grpc.RpcError as error:
-        raise ServingError(f"{of}: {_line(error.details())} ({error.code().name})") from error
+        hint = "; gRPC is at port 8500 by default" if error.code() == grpc.StatusCode.UNAVAILABLE else ""
+        raise ServingError(f"{of}: {_line(error.details())} ({error.code().name}){hint}") from error
 
 
 def predict_rest(address, model, inputs, signature="serving_default", version=None, timeout=60.0):
@@ -133,7 +135,9 @@ def _http(address, model, version, method, timeout, body=None):
             said = json.loads(said)["error"]
         raise ServingError(f"{model} at {address}: {_line(said)} ({error.code})") from error
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise ServingError(f"{model} at {address}: {_line(getattr(error, 'reason', error))}") from error
+        raise ServingError(
+            f"{model} at {address}: {_line(getattr(error, 'reason', error))}; REST is at port 8501 by default"
+        ) from error
 
 
 def stream(address, model, frames, rest=False, version=None, timeout=60.0):
@@ -205,11 +209,9 @@ def _images(source):
     if path.is_dir():
         images = (cv2.imread(str(file)) for file in sorted(path.iterdir()))
         frames = (image for image in images if image is not None)
-    elif source.isdigit() or path.is_file():
+    else:
         video = cv2.VideoCapture(int(source) if source.isdigit() else source)
         frames = itertools.takewhile(lambda frame: frame is not None, (video.read()[1] for _ in itertools.count()))
-    else:
-        raise ServingError(f"--input must be a file, a folder or the number of a webcam. Received: {source}")
     return (cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) for frame in frames)
 
 
@@ -224,6 +226,7 @@ def read_arrays(path):
 
 def fit(frame, shape, size=None):
     """A frame resized to `size` (H, W) or to the `shape` (H, W, C) that the model takes, grey where it has one C."""
+    frame = frame[..., None] if frame.ndim == 2 else frame
     if frame.ndim != 3:
         raise ServingError(f"Frames must be (H, W, C). Received: shape={frame.shape}")
     height, width, channels = (known or own for known, own in zip(shape, (*(size or frame.shape[:2]), None)))
@@ -263,7 +266,9 @@ def clip_inputs(args, signatures):
     """The inputs of a request, with a batch axis of one, from `--input`."""
     if args.signature not in signatures:
         raise ServingError(f"{args.model} has {', '.join(signatures)}. Received: --signature {args.signature}")
-    specs = signatures[args.signature]["inputs"]
+    specs, outputs = (signatures[args.signature][way] for way in ("inputs", "outputs"))
+    if {"classify": "probabilities", "forecast": "frames"}[args.command] not in outputs:
+        raise ServingError(f"`{args.signature}` of {args.model} gives {', '.join(outputs)}. Received: {args.command}")
     if args.input.endswith(".npz"):
         if args.size or args.frames:
             raise ServingError("Arrays of a .npz are sent as they are. Received: --size or --frames")
@@ -294,7 +299,9 @@ def clip_inputs(args, signatures):
         clip = np.stack(frames)
         in_0_1 = args.signature == "serving_float" and clip.dtype == np.uint8
         if dtype == "uint8" and clip.dtype.kind == "f":
-            raise ServingError(f"`{args.signature}` takes uint8, 0..255. Received: {args.input}, {clip.dtype}")
+            raise ServingError(
+                f"`{args.signature}` takes uint8, 0..255; 0..1: serving_float. Received: {args.input}, {clip.dtype}"
+            )
         clip = (clip / 255 if in_0_1 else clip).astype(dtype)
     return {name: clip[None]} | ({"length": np.array([len(clip)], specs["length"][0])} if "length" in specs else {})
 
@@ -320,7 +327,15 @@ def _count(text):
 
 
 def _size(text):
-    return tuple(_count(side) for side in text.partition("x")[::2])
+    if not re.fullmatch("[1-9][0-9]*x[1-9][0-9]*", text):
+        raise argparse.ArgumentTypeError(f"must be HEIGHTxWIDTH. Received: {text!r}")
+    return tuple(map(int, text.split("x")))
+
+
+def _address(text):
+    if not re.fullmatch(r"[^/\s]+:[0-9]+", text):
+        raise argparse.ArgumentTypeError(f"must be HOST:PORT. Received: {text!r}")
+    return text
 
 
 def parse(argv):
@@ -334,7 +349,7 @@ def parse(argv):
         sub = commands.add_parser(command, help=says)
         sub.add_argument("model", help="name under which it is served")
         sub.add_argument("--input", required=True, help="video, folder of images, .npy (T, H, W, C), webcam (0)")
-        sub.add_argument("--address", help="default localhost:8500, of REST localhost:8501")
+        sub.add_argument("--address", type=_address, help="default localhost:8500, of REST localhost:8501")
         sub.add_argument("--rest", action="store_true", help="REST instead of gRPC")
         sub.add_argument("--size", type=_size, help="HEIGHTxWIDTH of the frames, where the model leaves it free")
         sub.add_argument("--frames", type=_count, help="how many are sent, where the model leaves it free")
@@ -353,6 +368,8 @@ def parse(argv):
 
 
 def run(args):
+    if not (args.input.isdigit() or pathlib.Path(args.input).exists()):
+        raise ServingError(f"--input must be a file, a folder or the number of a webcam. Received: {args.input}")
     if args.out and (pathlib.Path(args.out).exists() or not pathlib.Path(args.out).parent.is_dir()):
         raise ServingError(
             f"Nothing is overwritten: --out is a new file in a folder that is there. Received: {args.out}"

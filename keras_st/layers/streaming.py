@@ -1,7 +1,7 @@
 """Frame by frame: what layers keep from one frame of a stream to the next."""
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from keras_st.layers.frame_wise import FrameWise
 
@@ -20,7 +20,7 @@ class Stream:
     stands for all of them.
 
     Args:
-        states: list of tensors, `last` of the step before; None: the stream begins.
+        states: list of tensors, `last` of the step before, in any precision; None: the stream begins.
 
     Attributes:
         first: the states a stream begins with.
@@ -34,7 +34,9 @@ class Stream:
         """The states of the layer whose turn it is; `first`: a list of those that a stream begins with."""
         start = len(self.first)
         self.first += first
-        return first if self._given is None else list(self._given[start : start + len(first)])
+        if self._given is None:
+            return first
+        return [ops.cast(x, like.dtype) for x, like in zip(self._given[start:], first)]
 
     def keep(self, states):
         """Its states after the step."""

@@ -4,6 +4,7 @@ import keras
 from keras import layers, ops, tree
 
 from keras_st.layers.config import ConfigFromArguments
+from keras_st.layers.frame_bag import called
 from keras_st.layers.frame_wise import FrameWise
 from keras_st.layers.pooling import STEP_AVERAGES, ScoreAverage
 from keras_st.layers.recurrent.base import check_positive
@@ -155,7 +156,7 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
             mask = ops.less(steps[None], ops.cast(inputs["length"], "int32")[:, None])
         x, outputs = self.features(inputs, training), {}
         if self.aggregator is not None:
-            x = _called(self.aggregator, x, mask, training)
+            x = called(self.aggregator, x, mask, training)
         if self.attends:
             x, attention = x
             attention = ops.cast(attention, "float32")
@@ -166,7 +167,7 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
             if self.attention_penalty and training:
                 self.add_loss(self.attention_penalty * ops.mean(attention_penalty(outputs["attention"])))
         if self.head is not None:
-            x = _called(self.head, x, mask, training)
+            x = called(self.head, x, mask, training)
         elif self.classes is not None:
             x = self.dense(self.dropout_layer(x, training=training))
         x = ops.cast(x, "float32")
@@ -264,14 +265,6 @@ class ClipClassifier(ConfigFromArguments, keras.Model):
         parts = ("backbone", "preprocessing", "aggregator", "head")
         config = {**config, **{name: keras.saving.deserialize_keras_object(config[name]) for name in parts}}
         return cls(**config)
-
-
-def _called(layer, x, mask, training):
-    """`layer` on `x`, told what it takes of mask and training."""
-    kwargs = {"training": training} if layer._call_has_training_arg else {}
-    if mask is not None and layer._call_has_mask_arg:
-        kwargs["mask"] = mask
-    return layer(x, **kwargs)
 
 
 def clip_classifier(backbone=None, classes=None, **kwargs):

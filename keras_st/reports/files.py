@@ -42,14 +42,16 @@ def write_report(folder, title, pictures, table=None):
     (folder / "report.html").write_text(REPORT.format(title=html.escape(title), body="\n".join(body)))
 
 
-def write_evaluation(out, result, write, history=None):
+def write_evaluation(out, result, write, run=None):
     """The folder of an evaluation: metrics.json, what `write` adds, report.html. Prints the table, returns `out`.
 
     Args:
         result: plain values, with the names of the system and of the data.
         write: function of the folder that writes metrics.md and all else, and gives the pictures, `(caption, file)`.
-        history: of the training, see `read_history`, or None.
+        run: folder of the training, whose history.csv is told and drawn where there is one, or None.
     """
+    history = read_history(run / "history.csv") if run else None
+    result = result if history is None else {**result, "history": history}
     with written_aside(out) as folder:
         (folder / "metrics.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
         pictures = [*write(folder), *draw_history(folder, history)]

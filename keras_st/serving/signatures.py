@@ -113,7 +113,7 @@ class Signatures:
         return self._whole(self._seen_clips(self._checked(inputs)))
 
     def _encoded(self, inputs):
-        return self._default({"video": self._decoded(_not_empty(inputs)["video"])})
+        return self._default({"video": self._decoded(inputs["video"])})
 
     def _features(self, inputs):
         seen = self._seen_clips(self._checked(inputs))
@@ -159,7 +159,7 @@ class Signatures:
 
         `told` is what a client calls `video`.
         """
-        inputs, checks = _not_empty(inputs), []
+        checks = []
         first = self.features[0].name if self.features[0].name in inputs else self.client[0].name
         size, patch = tf.shape(inputs[first]), getattr(self.model, "patch", 1)
         if self.forecasts and patch > 1:
@@ -215,8 +215,7 @@ class Signatures:
         horizon = self.task.get("horizon_frames", 0)
 
         def advance(inputs, states, horizon):
-            inputs = _not_empty({name: inputs[name] for name in frames})
-            clip = {names[name]: x[:, None] for name, x in inputs.items()}
+            clip = {names[name]: inputs[name][:, None] for name in frames}
             if LENGTH in self.features:
                 clip[LENGTH.name] = tf.ones(tf.shape(inputs[next(iter(frames))])[:1], "int32")
             clip = self._seen(self._checked(clip, told=next(iter(frames))))
@@ -226,15 +225,9 @@ class Signatures:
         def numbered(states):
             return {f"state_{n}": tf.cast(x, _state_dtype(x)) for n, x in enumerate(states)}
 
-        own = []  # dtypes of the states in the model
-
-        def kept(states):
-            own[:] = [x.dtype for x in states]
-            return states
-
         try:
             shortest = min(1, horizon)  # nothing of the forecast is used
-            first = _needed(lambda inputs: numbered(kept(advance(inputs, None, shortest)[1].first)), frames)
+            first = _needed(lambda inputs: numbered(advance(inputs, None, shortest)[1].first), frames)
             init_state = _concrete(first, frames)
         except NotCausal:
             return {}
@@ -242,7 +235,7 @@ class Signatures:
         specs = {name: tf.TensorSpec(_any_batch(made[name].shape), made[name].dtype, name=name) for name in made}
 
         def step(inputs):
-            states = [tf.cast(inputs[name], dtype) for name, dtype in zip(specs, own)]
+            states = [inputs[name] for name in specs]
             outputs, stream = advance(inputs, states, horizon)
             for name, x, first in zip(specs, states, stream.first):
                 _assert(
@@ -254,10 +247,14 @@ class Signatures:
 
 
 def _concrete(function, specs):
-    """A concrete function that refuses other shapes than its own: a server feeds what it gets, whatever is declared."""
+    """A concrete function that refuses other shapes than its own, and none at all.
+
+    A server feeds what it gets, whatever is declared.
+    """
 
     def checked(inputs):
-        return function({name: tf.ensure_shape(inputs[name], spec.shape, name) for name, spec in specs.items()})
+        inputs = {name: tf.ensure_shape(inputs[name], spec.shape, name) for name, spec in specs.items()}
+        return function(_not_empty(inputs))
 
     return tf.function(checked, input_signature=[specs], autograph=False).get_concrete_function()
 

@@ -34,6 +34,8 @@ def grid(requests, full, answers):
             except RequestError as error:
                 if point == EXAMPLE:
                     raise Failed(f"`{signature}` refuses the example: {error}") from error
+                if not any(f"`{name}`" in str(error) for name in specs.inputs):
+                    raise Failed(f"`{signature}` fails at {dict(sizes)} and names no input: {error}") from error
                 refused.append(str(error))
                 continue
             _check_outputs(signature, specs, outputs, point.batch)

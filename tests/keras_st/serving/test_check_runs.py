@@ -187,23 +187,38 @@ class TwoFramesUp(Toy):
 
     def serving_float(self, video):
         if video.shape[1] < 2 or video.shape[2] != 6:
-            raise RequestError(f"wrong. Received: {video.shape}")
+            raise RequestError(f"`video` is wrong. Received: {video.shape}")
         return super().serving_float(video)
 
 
 def test_sizes_that_a_graph_refuses_are_counted_and_told():
     found = runs.grid(requests(TwoFramesUp()), False, [])
-    assert "7 requests of 5 signatures, 3 sizes refused by the graph (wrong. Received: (2, 7, 12, 8, 1))" in found
+    assert (
+        "7 requests of 5 signatures, 3 sizes refused by the graph (`video` is wrong. Received: (2, 7, 12, 8, 1))"
+        in found
+    )
     found = runs.grid(requests(Toy()), True, answers := [])
     sizes = {inputs["video"].shape for signature, inputs, _ in answers if signature == "serving_default"}
     assert sizes == {(b, t, h, 8, 1) for b in (1, 2, 5) for t in (1, 4, 7) for h in (6, 12)} and "refused" not in found
-    with pytest.raises(Failed, match="no clip is taken, the last was refused: wrong"):
+    with pytest.raises(Failed, match="no clip is taken, the last was refused: `video` is wrong"):
         requests(TwoFramesUp(), example={"video": [1, 1, 6, 8, 1]})
-    with pytest.raises(Failed, match="the whole clip is refused: wrong"):
+    with pytest.raises(Failed, match="the whole clip is refused: `video` is wrong"):
         given = requests(Toy())
         given.model = TwoFramesUp()
         given._example = {"video": (1, 4, 7, 8, 1)}
         runs.streaming(given, True)
+
+
+def test_a_graph_that_fails_without_naming_an_input_is_at_fault():
+    def fails(self, video):
+        if len(video) > 1:
+            raise RequestError("Incompatible shapes: [2,3] vs. [1,3]")
+        return Toy.serving_float(self, video)
+
+    model = Toy()
+    model.serving_float = fails.__get__(model)
+    with pytest.raises(Failed, match=r"fails at {'video': \(2, .*} and names no input: Incompatible shapes"):
+        runs.grid(requests(model), False, [])
 
 
 class Fields(Toy):

@@ -164,7 +164,7 @@ def test_what_the_command_line_refuses(server, capsys, tmp_path, labels, bright)
     (tmp_path / "no.npy").write_bytes(b"no array")
     (tmp_path / "no.npz").write_bytes(b"PK no archive")
     (tmp_path / "one.txt").write_text("one\n")
-    np.save(tmp_path / "flat.npy", np.zeros((3, 4, 4), "uint8"))
+    np.save(tmp_path / "flat.npy", np.zeros((3, 4), "uint8"))
     cv2.imwrite(str(tmp_path / "empty" / "a.png"), np.zeros((4, 4, 3), "uint8"))
     cv2.imwrite(str(tmp_path / "empty" / "b.png"), np.zeros((4, 6, 3), "uint8"))
     classify = ("classify", "toy", "--input")
@@ -173,13 +173,14 @@ def test_what_the_command_line_refuses(server, capsys, tmp_path, labels, bright)
         ((*classify, tmp_path / "no.npy"), "cannot be read"),
         ((*classify, tmp_path / "no.npz"), "cannot be read"),
         ((*classify, labels), "a frame at least"),
-        ((*classify, tmp_path / "flat.npy"), r"must be (H, W, C). Received: shape=(4, 4)"),
+        ((*classify, tmp_path / "flat.npy"), r"must be (H, W, C). Received: shape=(4,)"),
         ((*classify, tmp_path / "empty"), "--size brings them to one"),
         ((*classify, array, "--labels", tmp_path / "one.txt"), "has 3 classes. Received: 1 labels"),
         ((*classify, array, "--labels", tmp_path / "none.txt"), "--labels cannot be read"),
         ((*classify, array, "--signature=other"), "Received: --signature other"),
         ((*classify, array, "--signature=step"), "`step` also takes state_0, state_1: all in a .npz"),
-        ((*classify, array, "--signature=forecast"), "Only a classifier has labels"),
+        ((*classify, array, "--signature=forecast"), "`forecast` of toy gives frames. Received: classify"),
+        (("forecast", "toy", "--input", array, "--signature=init_state"), "Received: forecast"),
         ((*classify, array, "--version=9"), "version 9"),
         (("forecast", "toy", "--input", array, "--frames=8"), "takes 8 frames to go on from. Received: 7"),
         (("stream", "other", "--input", array), "Servable not found"),
@@ -209,8 +210,10 @@ def test_every_command_has_its_own_options(capsys):
         (("stream", "toy", "--input=0", "--signature=step"), "--signature"),
         (("forecast", "toy", "--input=0", "--labels=x"), "--labels"),
         (("forecast", "toy", "--input=0", "--top=2"), "--top"),
-        (("classify", "toy", "--input=0", "--size=4"), "must be a whole number, 1 or more. Received: ''"),
-        (("classify", "toy", "--input=0", "--size=0x4"), "Received: '0'"),
+        (("classify", "toy", "--input=0", "--size=4"), "must be HEIGHTxWIDTH. Received: '4'"),
+        (("classify", "toy", "--input=0", "--size=0x4"), "Received: '0x4'"),
+        (("classify", "toy", "--input=0", "--address=localhost"), "must be HOST:PORT. Received: 'localhost'"),
+        (("classify", "toy", "--input=0", "--address=http://a:1"), "must be HOST:PORT"),
         (("classify", "toy", "--input=0", "--frames=0"), "Received: '0'"),
         (("classify", "toy", "--input=0", "--top=-1"), "Received: '-1'"),
         (("classify", "toy"), "--input"),
@@ -230,7 +233,7 @@ def test_an_address_has_a_port():
 def test_a_clip_is_brought_to_what_the_model_takes(tmp_path):
     np.save(tmp_path / "clip.npy", np.arange(6, dtype="uint8")[:, None, None, None] * np.ones((1, 8, 8, 3), "uint8"))
     inputs = {"video": ("uint8", (None, 4, 6, 4, 3)), "length": ("int32", (None,))}
-    known = {"serving_default": {"inputs": inputs}}
+    known = {"serving_default": {"inputs": inputs, "outputs": {"frames": (), "probabilities": ()}}}
 
     def made(command, *words):
         return client.clip_inputs(client.parse([command, "toy", f"--input={tmp_path / 'clip.npy'}", *words]), known)
@@ -250,9 +253,15 @@ def test_a_clip_is_brought_to_what_the_model_takes(tmp_path):
         made("classify")
     inputs["video"] = ("uint8", (None, 4, None, None, 3))
     np.save(tmp_path / "clip.npy", np.full((6, 8, 8, 3), 0.5, "float32"))
-    with pytest.raises(client.ServingError, match="takes uint8, 0..255. Received: .*float32"):  # 0.5 would be 0
+    with pytest.raises(
+        client.ServingError, match="takes uint8, 0..255; 0..1: serving_float. Received: .*float32"
+    ):  # 0.5 would be 0
         made("classify")
     np.save(tmp_path / "clip.npy", np.ones((6, 1024), "float32"))
+    np.save(tmp_path / "grey.npy", np.arange(2 * 4 * 5, dtype="uint8").reshape(2, 4, 5))
+    known["serving_default"]["inputs"] = {"video": ("uint8", (None, None, None, None, 1))}
+    args = client.parse(["forecast", "toy", f"--input={tmp_path / 'grey.npy'}"])
+    np.testing.assert_array_equal(client.clip_inputs(args, known)["video"][0, ..., 0].ravel(), np.arange(40))
     known["serving_default"]["inputs"] = {"length": ("int32", (None,)), "rgb": ("float32", (None, None, 1024))}
     assert made("classify")["rgb"].shape == (1, 6, 1024) and made("classify")["length"].tolist() == [6]
     with pytest.raises(client.ServingError, match="no height and width"):
@@ -262,8 +271,8 @@ def test_a_clip_is_brought_to_what_the_model_takes(tmp_path):
 def test_frames_are_encoded_in_colour(tmp_path):
     np.save(tmp_path / "clip.npy", np.full((2, 8, 8, 3), (200, 100, 0), "uint8"))
     known = {
-        "serving_default": {"inputs": {"video": ("uint8", (None, None, None, None, 3))}},
-        "encoded": {"inputs": {"video": ("string", (None, None))}},
+        "serving_default": {"inputs": {"video": ("uint8", (None, None, None, None, 3))}, "outputs": {}},
+        "encoded": {"inputs": {"video": ("string", (None, None))}, "outputs": {"probabilities": ()}},
     }
     args = client.parse(["classify", "toy", f"--input={tmp_path / 'clip.npy'}", "--signature=encoded", "--size=4x6"])
     video = client.clip_inputs(args, known)["video"]
