@@ -17,7 +17,7 @@ from pipelines.datasets.radar import event_steps
 
 RULE = (
     "Where rain would come from beyond the border or from a missing cell the last field stays; in forecasts named "
-    "_dry it is dry there. Cells without a measurement are not scored."
+    "_dry it is dry there. (pysteps takes a missing cell for dry in both.) Cells without a measurement are not scored."
 )
 BATCH = 4  # windows at a time
 MOTION = ("pairs", "smoothing", "floor")  # what a model and the baseline share
@@ -29,7 +29,8 @@ def score(forecaster, out, horizon=None):
 
     Baselines on the same windows: `persistence`, the last field; `extrapolation`, which `keras_st.flow.Extrapolation`
     advects by the model's own motion, where it does not know the last field, and `extrapolation_dry`, there 0; where
-    pysteps is installed, `pysteps` and `pysteps_dry`, its own (Lucas-Kanade motion) by the same two rules.
+    pysteps is installed, `pysteps` and `pysteps_dry`, its own (Lucas-Kanade motion) by the same two rules,
+    but that it takes missing cells of its input for dry.
     """
     horizon = forecaster.horizon_frames if horizon is None else horizon
     recipe = recipe_beside(forecaster, horizon_frames=horizon)
@@ -79,7 +80,7 @@ def predict(forecaster, clip_path, horizon, out):
     fields = np.load(clip_path, allow_pickle=False) if str(clip_path).endswith(".npy") else None
     if fields is None or fields.dtype.kind not in "uif":
         raise InputError(f"Fields of rain come as a .npy of numbers in mm/h. Received: --input={clip_path}")
-    fields = fields[..., 0] if fields.ndim == 4 else fields
+    fields = fields[..., 0] if fields.ndim == 4 and fields.shape[-1] == 1 else fields
     minutes = (forecaster.recipe or {}).get("data", {}).get("step_minutes") or 1
     try:
         frames = nowcast.forecast(forecaster, fields, minutes, horizon)

@@ -9,6 +9,8 @@ import numpy as np
 from keras_st import saved
 from keras_st.specs import InputError, MissingExtra, every_nth
 
+DRY = 0.005  # mm/h: lower rates are 0, as in the hundredths of a mm/h of training
+
 
 def forecast(model, fields, step_minutes=5.0, horizon=None, unit="mm/h", zr=(223.0, 1.53)):
     """The fields of rain that follow.
@@ -16,7 +18,7 @@ def forecast(model, fields, step_minutes=5.0, horizon=None, unit="mm/h", zr=(223
     Args:
         model: what `keras_st.saved.load` gives of a radar_nowcast, or its path.
         fields: numbers (time, y, x), oldest first, of any size; NaN, or masked, where missing; values below 0 count as
-            missing (in dBZ they are rain). At least the fields the model reads.
+            missing (in dBZ they are rain), rates below 0.005 mm/h as dry. At least the fields the model reads.
         step_minutes: from field to field. If the model's step is a multiple of it, every so-manieth field is read;
             it may also differ from the model's step by the `step_tolerance` of its training.
         horizon: fields to forecast, as far apart as those that are read; None: as trained.
@@ -39,6 +41,7 @@ def forecast(model, fields, step_minutes=5.0, horizon=None, unit="mm/h", zr=(223
         raise InputError(f"`fields` must be (time, y, x). Received: shape={rate.shape}")
     if unit == "dBZ":
         rate = (10 ** (rate / 10) / zr[0]) ** (1 / zr[1])
+    rate = np.where((rate >= 0) & (rate < DRY), 0.0, rate)  # dry cells would else count as echoes that stand still
     every = _every(model, step_minutes)
     rate = rate[::-1][::every][::-1]
     unseen = ~(np.isfinite(rate[-1]) & (rate[-1] >= 0))  # from which nothing starts
@@ -78,7 +81,7 @@ def pysteps_method(model, step_minutes=5.0):
 
 
 def pysteps_extrapolation(fields, horizon):
-    """pysteps's own extrapolation of fields (time, y, x) in mm/h, NaN where missing: float32 (horizon, y, x).
+    """pysteps's own extrapolation of fields (time, y, x) in mm/h, NaN where missing or masked: float32 (horizon, y, x).
 
     Lucas-Kanade motion of the last three fields in decibels (rates below 0.1 mm/h are -15), semi-Lagrangian; NaN where
     rain would come from beyond the border. Missing cells are taken for dry.
@@ -90,7 +93,7 @@ def pysteps_extrapolation(fields, horizon):
         from pysteps.utils.transformation import dB_transform
     except ImportError as error:
         raise MissingExtra("This needs pysteps (pip install 'keras_st[pysteps]'). Received: not installed") from error
-    rate = np.nan_to_num(np.asarray(fields, "float64"))
+    rate = np.nan_to_num(np.ma.filled(np.ma.asarray(fields, "float64"), 0.0))
     decibels, _ = dB_transform(rate[-3:], threshold=0.1, zerovalue=-15.0)
     velocity = motion.get_method("LK")(decibels, verbose=False)
     return nowcasts.get_method("extrapolation")(rate[-1], velocity, horizon).astype("float32")

@@ -30,11 +30,14 @@ def backward_displacements(flow, steps):
 
 
 def carried(field, displacement, seen):
-    """A field (B, H, W, C) on its way; bool (B, H, W, 1): whether what is there now comes from a cell that was seen.
+    """A field (B, H, W, C) on its way; bool (B, H, W, 1): whether what is there now comes from cells that were seen.
+
+    Between cells a value is the mean of those that were seen; it is known where they have more than half the weight.
 
     Args: displacement: (B, H, W, 2), one of `backward_displacements`; seen: float (B, H, W, 1), 1 where not missing.
     """
-    return warp(field, displacement), inside(displacement) & (warp(seen, displacement) > 0.5)
+    share = warp(seen, displacement)
+    return warp(field * seen, displacement) / ops.maximum(share, 0.5), inside(displacement) & (share > 0.5)
 
 
 @keras.saving.register_keras_serializable(package="keras_st")

@@ -1,7 +1,8 @@
 """Scores of forecasts of rain rate in mm/h: NumPy functions, and `NowcastScores` for a stream of batches.
 
 An event is a rate >= threshold, compared in float64 (0.5, 2, 5, 10 and 30 mm/h are the same number in float32). A cell
-counts only where truth and forecast are both finite: NaN is a missing measurement. Sums are float64, counts int64.
+counts only where truth and forecast are both finite: NaN, or masked, is a missing measurement. Sums are float64,
+counts int64.
 
     hits a: forecast and fallen    false alarms b: only forecast
     misses c: only fallen          correct negatives d: neither
@@ -203,7 +204,7 @@ def power_spectrum(field):
     Reference: pysteps.utils.spectral.rapsd; E. Ruzanski, V. Chandrasekar, "Scale filtering for improved nowcasting
     performance in a high-resolution X-band radar network", TGRS 2011.
     """
-    field = np.asarray(field, np.float64)
+    field = _filled(field)
     if field.ndim < 2 or 0 in field.shape:
         raise ValueError(f"`field` must be (..., H, W). Received: shape={field.shape}")
     if not np.isfinite(field).all():
@@ -342,9 +343,14 @@ class NowcastScores:
         return parts
 
 
+def _filled(field):
+    """float64, NaN where masked."""
+    return np.ma.filled(np.ma.asarray(field, np.float64), np.nan)
+
+
 def _counted(y_true, y_pred):
     """Truth and forecast float64, bool where a cell counts; where it does not both are 0, which is never an event."""
-    truth, forecast = np.asarray(y_true, np.float64), np.asarray(y_pred, np.float64)
+    truth, forecast = _filled(y_true), _filled(y_pred)
     if truth.shape != forecast.shape:
         raise ValueError(f"Truth and forecast must be alike. Received: shapes {truth.shape} and {forecast.shape}")
     counts = np.isfinite(truth) & np.isfinite(forecast)

@@ -24,8 +24,9 @@ class LagrangianForecaster(ConfigFromArguments, keras.Model):
         R_l = distribution of A(R_0, l v), in the order of y_l
 
     A(f, l v) carries a field on for l steps (`backward_displacements`); what comes from beyond the border, or from a
-    missing cell, is not known: there the field stays where it was. G_s is a Gaussian of deviation s pixels: small rain
-    is lost first. F is an `EncoderForecaster`; its decoder starts at 0, so an untrained model extrapolates.
+    missing cell, is not known: there the field stays where it was, spread, without F. G_s is a Gaussian of deviation s
+    pixels: small rain is lost first. F is an `EncoderForecaster`; its decoder starts at 0, so an untrained model
+    extrapolates.
 
     The last line is probability matching (`match_distribution`), per window and lead time: the network says where it
     rains, advection how much, and neither drizzle spreads nor heavy rain fades with lead time. Total rain can therefore

@@ -124,7 +124,10 @@ def interval(draws):
 
 
 def event_rows(event, summary, system, rule):
-    """What is stored of one event: scores of the forecast by threshold and lead time beside the baselines'."""
+    """What is stored of one event: scores of the forecast by threshold and lead time beside the baselines'.
+
+    `fss` is by forecast, minutes, threshold and scale in pixels (`SCALES`).
+    """
     ours, last, moved = (summary["forecasts"][name] for name in (system, "persistence", "extrapolation"))
     return {
         "event": event,
@@ -144,6 +147,7 @@ def event_rows(event, summary, system, rule):
             name: {key: scores[key] for key in ("csi_mean", "csi_interval_95", "mae_mean", "mae_interval_95")}
             for name, scores in summary["forecasts"].items()
         },
+        "fss": {name: scores["fss"] for name, scores in summary["forecasts"].items()},
         "above": summary["above"],
     }
 

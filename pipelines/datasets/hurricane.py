@@ -392,7 +392,7 @@ def _around(track, latitudes, longitudes):
     """Distance in km (T, H, W), at least 1, from the points of a track, and the way from them: east, north."""
     lat, lon = track[:, 0, None, None], track[:, 1, None, None]
     r = np.maximum(great_circle_km(latitudes[:, None], longitudes, lat, lon), 1.0)
-    east = (longitudes - lon) * np.cos(np.radians(lat))
+    east = ((longitudes - lon + 180) % 360 - 180) * np.cos(np.radians(lat))
     north = latitudes[:, None] - lat
     length = np.maximum(np.hypot(east, north), 1e-6)
     return r, east / length, north / length

@@ -172,16 +172,17 @@ def write_event(path, rate, time, *, unit="mm/h", zr=(223.0, 1.53), threshold=0.
 
     Args:
         path: new .npz file.
-        rate: numbers (time, y, x), or (tile, time, y, x), NaN where missing.
+        rate: numbers (time, y, x), or (tile, time, y, x), NaN, or masked, where missing.
         time: datetime64 (time,), a constant step apart.
         unit: "mm/h", or "dBZ": reflectivity, of which `Z = a R^b` makes rates.
         zr: a and b.
         threshold: rates below become 0.
-        **told: what is to be passed through: `pixel_km`, `source`, `projection`, ...
+        **told: what is to be passed through, numbers and strings: `pixel_km`, `source`, `projection`, ...
 
-    Raises: InputError: a path that is taken, an unknown unit, shapes that do not fit, unequal steps.
+    Raises: InputError: a path that is taken, an unknown unit, shapes that do not fit, unequal steps, objects in `told`.
     """
-    path, rate, time = pathlib.Path(path), np.asarray(rate, float), np.asarray(time)
+    path, time = pathlib.Path(path), np.asarray(time)
+    rate = np.ma.filled(np.ma.asarray(rate, float), np.nan)
     if path.exists() or path.suffix != ".npz" or not path.parent.is_dir():
         raise InputError(f"An event goes to a new .npz file in a folder that is there. Received: {path}")
     if time.dtype.kind in "biuf":
@@ -189,6 +190,9 @@ def write_event(path, rate, time, *, unit="mm/h", zr=(223.0, 1.53), threshold=0.
     time = time.astype("datetime64[s]")
     if unit not in ("mm/h", "dBZ"):
         raise InputError(f'`unit` must be "mm/h" or "dBZ". Received: unit={unit!r}')
+    for name, value in told.items():
+        if np.asarray(value).dtype.kind == "O":
+            raise InputError(f"`{name}` must be numbers or strings. Received: {value!r}")
     if unit == "dBZ":
         rate = (10 ** (rate / 10) / zr[0]) ** (1 / zr[1])
     rate = np.where(rate < threshold, np.where(rate < 0, np.nan, 0.0), rate)
@@ -294,6 +298,7 @@ def _read_event(path, size, modified):
     if (rate.dtype, scale, offset, missing) != (np.uint16, np.float32(SCALE), 0.0, MISSING):
         lost = np.zeros(rate.shape, bool) if missing is None else rate == missing
         rate = packed(np.where(lost, np.nan, rate.astype(float) * scale + offset))
+    rate = np.where(rate == MISSING, rate, np.minimum(rate, np.uint16(LARGEST / SCALE)))
     if abs(_checked(path, rate, time) - step) > 0.01:
         raise InputError(f"{path} must have `step_minutes` between its times. Received: step_minutes={step}")
     told = {name: value.item() if not value.ndim else value for name, value in arrays.items()}
