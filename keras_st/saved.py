@@ -307,7 +307,7 @@ def _from_served(folder):
     task = _read_task(extra / "features.json")
     if features is None:
         raise InputError(f"{folder} is not a whole served model. Received: no {extra.name}/features.json")
-    if "classes" in task:
+    if "horizon_frames" not in task and "classes" in task:
         if "multi_label" not in task:
             raise InputError(f"{folder} is of an older version: export it again. Received: no multi_label")
         run, input_shapes = served.classifier(folder, features)

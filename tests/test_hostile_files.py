@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 import train
 from keras_st import saved
@@ -117,6 +118,50 @@ def command(marker):
     return f"system: conv_lstm\nx: !!python/object/apply:os.mknod ['{marker}']\n"
 
 
+class WritesOnLoading(tf.Module):
+    """A SavedModel of which TensorFlow's own loader runs a function that writes a file."""
+
+    def __init__(self, path):
+        super().__init__()
+
+        class Resource(tf.saved_model.experimental.TrackableResource):
+            def _create_resource(self):
+                return tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[])
+
+            def _initialize(self):
+                tf.raw_ops.SaveV2(
+                    prefix=str(path), tensor_names=["x"], shape_and_slices=[""], tensors=[tf.constant(1.0)]
+                )
+
+        self.resource = Resource()
+        _ = self.resource.resource_handle
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, None, 1), tf.uint8, "video")])
+    def serve(self, video):
+        return {"frames": tf.cast(video, tf.float32)}
+
+
+def test_a_served_folder_that_writes_when_it_is_loaded(tiny_run, marker, tmp_path):
+    _, served = tiny_run
+    module, folder = WritesOnLoading(marker), tmp_path / "1"
+    tf.saved_model.save(module, str(folder), signatures=module.serve)
+    saved_model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    for function in saved_model.meta_graphs[0].graph_def.library.function:
+        if "initializer" in function.signature.name:
+            (result,) = (node for node in function.node_def if node.op == "Identity")
+            result.input.append("^SaveV2")  # else it would be left out
+    (folder / "saved_model.pb").write_bytes(saved_model.SerializeToString())
+    shutil.copytree(served / "assets.extra", folder / "assets.extra")
+    written = marker.with_name(marker.name + ".index")
+    written.unlink(missing_ok=True)
+    tf.saved_model.load(str(folder))
+    assert written.exists()  # so it would
+    written.unlink()
+    with pytest.raises(InputError, match="is not a whole served model. Received: .*when the export is loaded"):
+        saved.load(folder)
+    assert not written.exists()
+
+
 @pytest.mark.parametrize("place", ["run", "served"])
 def test_yaml_is_only_data(tiny_run, marker, tmp_path, place):
     run, served = tiny_run
@@ -148,7 +193,7 @@ def test_a_served_folder_with_code_beside_the_graph(tiny_run, marker, tmp_path, 
         (folder / name).write_bytes(pickle.dumps(Runs(marker)))
     assert saved.load(folder).predict(np.zeros((2, 8, 8, 1), "uint8")).shape == (3, 8, 8, 1)
     results, may_run = check._check_files(folder)
-    assert may_run and all(result.ok for result in results), results
+    assert not may_run and results[-1].detail == "assets/features.npy is not among the files of features.json"
     (tmp_path / "work").mkdir()
     assert all(result.ok for result in c_process.check(folder, tmp_path / "work", full=False))
     clean_process.answer(str(folder), tmp_path / "work")

@@ -1,6 +1,7 @@
 """What stands beside a served model: names of its classes, its signatures in words, the server's configuration."""
 
 import contextlib
+import hashlib
 import json
 import pathlib
 import shlex
@@ -114,18 +115,28 @@ def write_companions(folder, name, features, example, classes=None):
         example: dict of the shapes, with batch, of a clip that `serving_default` takes.
         classes: names of a classifier's classes, or None.
 
-    Returns: list of the files, in the folder: `assets.extra/README.md` (the signatures), `assets/labels.txt` (of
-        classifiers), `assets.extra/tf_serving_warmup_requests` (where the extra `serving` is installed).
+    Files: `assets.extra/README.md` (the signatures), `assets/labels.txt` (of classifiers),
+    `assets.extra/tf_serving_warmup_requests` (where the extra `serving` is installed).
 
     Raises:
         InputError: a class whose name does not fit in a line; an example that does not fit the model.
     """
-    paths = [] if classes is None else [write_labels(folder, classes)]
+    if classes is not None:
+        write_labels(folder, classes)
     with ServedModel(folder) as model:
-        paths.append(_write_signatures(folder, name, model.signatures, features, example))
+        _write_signatures(folder, name, model.signatures, features, example)
         with contextlib.suppress(MissingExtra):
-            paths.append(write_warmup(folder, name, example=example, model=model))
-    return [path.relative_to(folder).as_posix() for path in paths]
+            write_warmup(folder, name, example=example, model=model)
+
+
+def sums(folder):
+    """`{path in the folder: SHA-256}` of all files of a version but its features.json, which lists them."""
+    found = {}
+    for path in sorted(pathlib.Path(folder).rglob("*")):
+        if path.is_file() and path != pathlib.Path(folder, "assets.extra", "features.json"):
+            with path.open("rb") as file:
+                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def write_labels(folder, classes):
@@ -146,7 +157,7 @@ def write_labels(folder, classes):
 
 
 def _write_signatures(folder, name, signatures, features, example):
-    """Writes `assets.extra/README.md`: the signatures as a table, a request to try. Returns: its path."""
+    """Writes `assets.extra/README.md`: the signatures as a table, a request to try."""
     known = {feature.name: feature for feature in (*client_features(features), *features)} | {"frames": features[0]}
     rows = [
         f"| `{signature}` | {way} | `{tensor}` | {spec.dtype} | {_shape(tensor, spec)} "
@@ -160,7 +171,6 @@ def _write_signatures(folder, name, signatures, features, example):
     program = shlex.quote(_program(example_inputs(signatures, "serving_default", example)))
     text = VERSION_README.format(name=name, rows="\n".join(rows), program=program, url=_url(name))
     path.write_text(text, encoding="utf-8")
-    return path
 
 
 def write_server_files(base_dir, classes=None):

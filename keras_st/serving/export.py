@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 import yaml
 
-from keras_st.serving.companions import write_companions, write_server_files
+from keras_st.serving.companions import sums, write_companions, write_server_files
 from keras_st.serving.signatures import Signatures
 from keras_st.specs import VIDEO, InputError
 
@@ -28,16 +28,17 @@ def export(model, base_dir, recipe=None, horizon=None, features=None, classes=No
         init_state:      `frame` (B, H, W, C) of a stream, of which only the shape is used (stored features by their
                          name): `state_0`, ..., with which streams begin (causal recurrent models)
         step:            `frame` and `state_*`: the outputs of serving_default for the frames so far, of frame labels
-                         those of the frame, and the next `state_*`
+                         and of maps of frames those of the frame, and the next `state_*`
     Outputs of a forecaster: `frames` float32 (B, horizon, H, W, C), of video in 0..1, of fields in their unit; the
     number of context frames is free, the horizon fixed. Of a classifier: `logits` and `probabilities` (B, classes),
     of one of frame labels (B, T, classes), and, where the model has it, its `attention`. A model of padded clips also
     takes `length` int32 (B,).
 
     The folder is written aside and renamed when whole. `assets.extra/` holds `features.json`: the task, the features,
-    shapes of an `example` of serving_default's inputs, the `files` written beside; the signatures in words, with a
-    recipe `recipe.yaml`, and with tensorflow-serving-api (the extra `serving`) warm-up requests. `assets/labels.txt`
-    names the classes. The server's configuration stands beside the versions, see `write_server_files`.
+    shapes of an `example` of serving_default's inputs, the `files` written and their SHA-256; the signatures in words,
+    with a recipe `recipe.yaml`, and with tensorflow-serving-api (the extra `serving`) warm-up requests.
+    `assets/labels.txt` names the classes. The server's configuration stands beside the versions, see
+    `write_server_files`.
 
     Args:
         model: built `EncoderForecaster` or `ClipClassifier` (TensorFlow backend).
@@ -58,11 +59,11 @@ def export(model, base_dir, recipe=None, horizon=None, features=None, classes=No
         functions = _write_saved_model(model, folder, features, task)
         task["features"] = [dataclasses.asdict(feature) for feature in features]
         task["example"] = _example(model, features, functions["serving_default"], recipe)
-        task["files"] = write_companions(folder, base.name, features, task["example"], task.get("classes", classes))
+        write_companions(folder, base.resolve().name, features, task["example"], task.get("classes"))
         extra = pathlib.Path(folder, "assets.extra")
         if recipe is not None:
             (extra / "recipe.yaml").write_text(yaml.safe_dump(recipe.as_dict(), sort_keys=False))
-            task["files"].append("assets.extra/recipe.yaml")
+        task["files"] = sums(folder)
         (extra / "features.json").write_text(json.dumps(task, indent=1) + "\n")
         target = _rename_to_next_version(folder, base)
     write_server_files(base, task.get("classes"))
@@ -87,19 +88,24 @@ def what_is_served(model, features=None, horizon=None, classes=None):
 
 
 def _task(model, horizon, classes):
-    """What features.json says of the model's task: `horizon_frames`, or the names of `classes`."""
+    """What features.json says of the model's task: `horizon_frames`, the names of `classes`, or, of some, both."""
     if hasattr(model, "horizon_frames"):
-        if classes is not None and not hasattr(model, "classes"):
+        told = {"horizon_frames": model.horizon_frames if horizon is None else horizon}
+        if hasattr(model, "classes"):
+            return {**told, "classes": _names(classes, model.classes), "multi_label": False}
+        if classes is not None:
             raise InputError(f"Only a classifier has classes. Received: classes={classes}")
-        if classes is not None and len(classes) != model.classes:
-            raise InputError(f"The model has {model.classes} classes. Received: {len(classes)} names")
-        return {"horizon_frames": model.horizon_frames if horizon is None else horizon}
+        return told
     if horizon is not None:
         raise InputError(f"A classifier has no horizon. Received: horizon={horizon}")
-    names = [str(n) for n in range(model.num_classes)] if classes is None else list(classes)
-    if len(names) != model.num_classes:
-        raise InputError(f"The model has {model.num_classes} classes. Received: {len(names)} names")
-    return {"classes": names, "multi_label": model.multi_label}
+    return {"classes": _names(classes, model.num_classes), "multi_label": model.multi_label}
+
+
+def _names(classes, count):
+    names = [str(n) for n in range(count)] if classes is None else list(classes)
+    if len(names) != count:
+        raise InputError(f"The model has {count} classes. Received: {len(names)} names")
+    return names
 
 
 def _example(model, features, function, recipe):

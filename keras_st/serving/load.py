@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from keras_st.serving.check.results import Failed
 from keras_st.specs import InputError
 
 
@@ -40,11 +41,17 @@ def classifier(folder, features):
 
 
 def _signature(folder, key):
-    """`(signature, entry `key` of features.json)`; the float one where there is one."""
+    """`(signature, entry `key` of features.json)`; the float one where there is one.
+
+    Nothing of a folder whose graph holds other operations than those of our exports is loaded.
+    """
+    from keras_st.serving.check import files, graph
+
     try:
+        graph.operations(files.read_graph(pathlib.Path(folder, "saved_model.pb")))
         model = tf.saved_model.load(str(folder))
         stored = json.loads(pathlib.Path(folder, "assets.extra", "features.json").read_text())[key]
-    except (OSError, ValueError, KeyError, IndexError, tf.errors.OpError) as error:
+    except (OSError, ValueError, KeyError, IndexError, Failed, tf.errors.OpError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{folder} is not a whole served model. Received: {reason}") from error
     name = "serving_float" if "serving_float" in model.signatures else "serving_default"

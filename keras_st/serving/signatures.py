@@ -100,7 +100,9 @@ class Signatures:
             feature, frames = self.features[0], outputs["frames"]
             low, high = feature.value_range or (0.0, 1.0)
             in_unit = feature.dtype != "uint8"
-            served["frames"] = low + (high - low) * frames if in_unit else tf.clip_by_value(frames, 0.0, 1.0)
+            frames = low + (high - low) * frames if in_unit else tf.clip_by_value(frames, 0.0, 1.0)
+            horizon = self.task["horizon_frames"] or None  # of maps of the frames themselves there is none
+            served["frames"] = tf.ensure_shape(frames, (None, horizon, None, None, None))
         if "logits" in outputs:
             probabilities = (tf.sigmoid if self.task.get("multi_label") else tf.nn.softmax)(outputs["logits"])
             served |= {"logits": outputs["logits"], "probabilities": probabilities}
@@ -219,7 +221,7 @@ class Signatures:
             if LENGTH in self.features:
                 clip[LENGTH.name] = tf.ones(tf.shape(inputs[next(iter(frames))])[:1], "int32")
             clip = self._seen(self._checked(clip, told=next(iter(frames))))
-            stream = Stream(states)
+            stream = _ServedStream(states)
             return self.model.stream(clip, stream, **({"horizon_frames": horizon} if self.forecasts else {})), stream
 
         def numbered(states):
@@ -235,15 +237,26 @@ class Signatures:
         specs = {name: tf.TensorSpec(_any_batch(made[name].shape), made[name].dtype, name=name) for name in made}
 
         def step(inputs):
-            states = [inputs[name] for name in specs]
+            states = [inputs[f"state_{n}"] for n in range(len(specs))]
             outputs, stream = advance(inputs, states, horizon)
-            for name, x, first in zip(specs, states, stream.first):
-                _assert(
-                    name, "must be of as many streams, as large, as frames", tf.shape(x) == tf.shape(first), tf.shape(x)
-                )
             return {**self._answers(outputs), **numbered(stream.last)}
 
         return {"init_state": init_state, "step": _concrete(step, {**frames, **specs})}
+
+
+class _ServedStream(Stream):
+    """A stream whose states come from a client: they are looked at before they are used."""
+
+    def take(self, first):
+        start, states = len(self.first), super().take(first)
+        if self._given is None:
+            return states
+        checked = []
+        for number, (x, like) in enumerate(zip(states, first), start):
+            told, same = "must be of as many streams, as large, as frames", tf.shape(x) == tf.shape(like)
+            with tf.control_dependencies([_assert(f"state_{number}", told, same, tf.shape(x))]):
+                checked.append(tf.identity(x))
+        return checked
 
 
 def _concrete(function, specs):

@@ -19,6 +19,7 @@ from keras_st.serving.check.results import Differences, Failed, Result, told
 from keras_st.specs import InputError
 
 ROOT = pathlib.Path(__file__).parents[3]  # of the package, for the child that imports it
+LONGEST = 3600.0  # seconds that a child process may take for an export: a graph may loop for ever
 
 
 def check_export(version_dir, full=False):
@@ -107,15 +108,20 @@ def _run_child(words, jobs, made):
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump(list(left.values()), file)
             file.flush()
-            child = subprocess.run(
-                [sys.executable, "-P", *words, file.name],
-                env=environment,
-                stderr=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-            )
+            try:
+                child = subprocess.run(
+                    [sys.executable, "-P", *words, file.name],
+                    env=environment,
+                    stderr=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    timeout=LONGEST * len(left),
+                )
+                how = _how(child)
+            except subprocess.TimeoutExpired as error:
+                how = f"the process did not end within {error.timeout:g} seconds"
         for key, job in list(left.items()):
             is_made = pathlib.Path(job["work"], made).is_file()
-            ended[key] = None if is_made else _how(child)
+            ended[key] = None if is_made else how
             del left[key]
             if not is_made:
                 break

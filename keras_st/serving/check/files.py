@@ -14,12 +14,14 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from keras_st.serving.check.graph import reached
 from keras_st.serving.check.results import Failed
+from keras_st.serving.companions import sums
 from keras_st.specs import FeatureSpec
 
 PROTOBUF_LIMIT = 2**31
 LARGEST_CONSTANT = 2**20  # bytes of a node; weights belong into variables
 SLACK = 0.1  # share of the weights' bytes that the files may hold beyond them
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+EXTRA = "assets.extra/"
 WARMUP = "tf_serving_warmup_requests"
 DISTINCT = 1000  # values that two arrays must share, most of them different, to be called copies
 
@@ -48,36 +50,52 @@ def read(folder):
     folder = pathlib.Path(folder)
     if not folder.name.isdigit():
         raise Failed(f"the version folder must be an integer, it is {folder.name!r}")
-    for part in (folder, folder.parent):
-        if left := sorted(path.name for path in part.glob(".writing-*")):
-            raise Failed(f"{left[0]} is left of an export that was not finished")
-    export = Export(folder, read_told(folder), _read_graph(folder / "saved_model.pb"), {}, [], 0)
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink():
+            raise Failed(f"{path.relative_to(folder)} is a link: a server sees this folder alone")
+        if path.name.startswith(".writing-"):
+            raise Failed(f"{path.relative_to(folder)} is left of an export that was not finished")
+    export = Export(folder, read_told(folder), read_graph(folder / "saved_model.pb"), {}, [], 0)
     shards = _read_variables(export)
-    listed = export.told.get("files", [])
-    for name in listed:
-        _find(folder, name)
     _read_companions(folder, export.told)
+    _compare_sums(folder, export.told["files"])
+    files = len(export.told["files"])
     return (
         export,
-        f"version {folder.name}, {len(export.tensors)} tensors in {shards} shard(s), {len(listed)} files listed",
+        f"version {folder.name}, {len(export.tensors)} tensors in {shards} shard(s), {files} files as written",
     )
+
+
+def _compare_sums(folder, files):
+    """That all files are there, those of the model as they were written, and no others with them.
+
+    What is in `assets.extra` may be edited, a server's warm-up say, and has checks of its own.
+    """
+    found = sums(folder)
+    for name, digest in files.items():
+        if name not in found:
+            raise Failed(f"{name}, which features.json lists, is not there")
+        if found[name] != digest and not name.startswith(EXTRA):
+            raise Failed(f"{name} is not what was written with features.json: its SHA-256 differs")
+    if more := sorted(name for name in set(found) - set(files) if not name.startswith(EXTRA)):
+        raise Failed(f"{more[0]} is not among the files of features.json")
 
 
 def _read_companions(folder, told):
     """That what stands beside a model is whole and fits it, where it is there."""
-    labels = _find(folder, "labels.txt", required=False)
-    if labels is not None and "classes" in told and labels.read_text().splitlines() != told["classes"]:
+    labels = folder / "assets" / "labels.txt"
+    if "classes" in told and labels.is_file() and _lines(labels) != told["classes"]:
         raise Failed("labels.txt does not name the classes of features.json")
-    recipe = _find(folder, "recipe.yaml", required=False)
-    if recipe is not None:
+    recipe = folder / "assets.extra" / "recipe.yaml"
+    if recipe.is_file():
         try:
             is_recipe = isinstance(yaml.safe_load(recipe.read_text()), dict)
-        except (yaml.YAMLError, UnicodeDecodeError):
+        except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
             is_recipe = False
         if not is_recipe:
             raise Failed("recipe.yaml cannot be read")
-    warmup = _find(folder, WARMUP, required=False)
-    if warmup is not None:
+    warmup = folder / "assets.extra" / WARMUP
+    if warmup.is_file():
         try:
             for _ in tf.data.TFRecordDataset([str(warmup)]):
                 pass  # its checksums are compared
@@ -85,16 +103,11 @@ def _read_companions(folder, told):
             raise Failed(f"{WARMUP} cannot be read: {str(error).splitlines()[0]}") from error
 
 
-def _find(folder, name, required=True):
-    """A file that stands in an export, wherever its kind belongs; `Failed` where it is required and not there."""
-    if not isinstance(name, str) or pathlib.PurePath(name).is_absolute() or ".." in pathlib.PurePath(name).parts:
-        raise Failed(f"features.json must list files of the export, it lists {name!r}")
-    for path in (folder / name, folder / "assets.extra" / name, folder / "assets" / name):
-        if path.is_file() and path.stat().st_size:
-            return path
-    if required:
-        raise Failed(f"{name}, which features.json lists, is not there or empty")
-    return None
+def _lines(path):
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        return None
 
 
 def read_told(folder):
@@ -103,9 +116,9 @@ def read_told(folder):
     try:
         told = json.loads(path.read_text())
         features = [FeatureSpec(**{**feature, "shape": tuple(feature["shape"])}) for feature in told["features"]]
-        list(told.get("files", ())), list(told.get("classes", ()))
+        dict(told["files"]), list(told.get("classes", ()))
         example = [n for shape in told.get("example", {}).values() for n in shape]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Failed(f"assets.extra/features.json cannot be read: {type(error).__name__} {error}") from error
     if not features or not {"horizon_frames", "classes"} & set(told):
         raise Failed("assets.extra/features.json must tell the features, and the horizon or the classes")
@@ -114,7 +127,10 @@ def read_told(folder):
     return {**told, "features": features}
 
 
-def _read_graph(path):
+def read_graph(path):
+    """The MetaGraphDef of a saved_model.pb; raises `Failed` where there is none, or another beside it."""
+    if others := sorted(other.name for other in path.parent.glob("saved_model.*") if other.name != path.name):
+        raise Failed(f"a model is in saved_model.pb alone, there is {others[0]} as well")
     try:
         saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     except (OSError, DecodeError) as error:
@@ -132,7 +148,8 @@ def _read_variables(export):
         raise Failed("variables/variables.index is not there")
     shards = sorted(path.name for path in prefix.parent.iterdir() if ".data-" in path.name)
     counts = {re.sub(r".*-of-", "", name) for name in shards}
-    if len(counts) != 1 or shards != [f"variables.data-{n:05d}-of-{int(c):05d}" for c in counts for n in range(int(c))]:
+    expected = [f"variables.data-{n:05d}-of-{int(c):05d}" for c in counts if c.isdigit() for n in range(int(c))]
+    if len(counts) != 1 or shards != expected:
         raise Failed(f"the shards of the variables must be all there, and no others: {shards}")
     seen: dict[tuple, str] = {}
     try:

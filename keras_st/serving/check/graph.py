@@ -2,6 +2,8 @@
 
 import re
 
+import tensorflow as tf
+
 from keras_st.serving.c_loader import signatures_of
 from keras_st.serving.check.operations import WRITING, reason_against
 from keras_st.serving.check.results import Failed
@@ -11,10 +13,15 @@ from keras_st.specs import LENGTH
 STATE = "state_"
 FRAME = "frame"  # of a stream, in `init_state` and `step`
 INITIALISER = "__saved_model_init_op"
+PREDICT = "tensorflow/serving/predict"  # how TensorFlow Serving wants a signature to be called
+OBJECTS = ("user_object", "variable", "bare_concrete_function", "function", "constant")  # none of them runs on loading
 
 
 def reached(meta, roots=None):
-    """What the signatures or `roots` reach: `(nodes of the graph, names of the operations, those of functions too)`."""
+    """What the signatures or `roots` reach: `(nodes of the graph, names of operations, names of functions)`.
+
+    The operations are also those of the functions.
+    """
     nodes = {node.name: node for node in meta.graph_def.node}
     functions = {function.signature.name: function for function in meta.graph_def.library.function}
     names, called, operations = set(), set(), set()
@@ -40,34 +47,60 @@ def reached(meta, roots=None):
         for node in functions[name].node_def:
             operations.add(node.op)
             to_call += _calls(node)
-    return [nodes[name] for name in names], operations - set(functions)
+    return [nodes[name] for name in names], operations - set(functions), called
 
 
-def loading(meta):
-    """Names of what TensorFlow runs when it loads the graph: the restoring of variables, the initialiser."""
+def initialisers(meta):
+    """Names of what TensorFlow runs when it has loaded a graph and restored its variables."""
     served = [one for name, one in meta.signature_def.items() if name == INITIALISER]
     names = [info.name for one in served for info in one.outputs.values()]
     for key in ("saved_model_main_op", "legacy_init_op"):
         names += meta.collection_def[key].node_list.value if key in meta.collection_def else []
-    return [name for name in (*names, meta.saver_def.restore_op_name) if name]
+    return [name for name in names if name]
 
 
 def _calls(node):
     """Names of functions that a node may call; an operation may be a function itself."""
     yield node.op
-    for attribute in node.attr.values():
-        yield attribute.func.name
-        yield from (function.name for function in attribute.list.func)
+    yield from _named(node.attr)
+
+
+def _named(attributes):
+    """Names of the functions in attributes, and in the attributes of those."""
+    for attribute in attributes.values():
+        for function in (attribute.func, *attribute.list.func):
+            if function.name:
+                yield function.name
+                yield from _named(function.attr)
+
+
+def _check_loading(meta):
+    """That nothing runs when the export is loaded but the restoring of its variables."""
+    if runs := sorted(reached(meta, initialisers(meta))[1] - {"NoOp"}):
+        raise Failed(f"`{runs[0]}` is run when the export is loaded")
+    restores = reached(meta, [name for name in [meta.saver_def.restore_op_name] if name])[1]
+    if writes := sorted(WRITING & restores):
+        raise Failed(f"`{writes[0]}` writes files, and is run when the export is loaded")
+    for node in meta.object_graph_def.nodes:
+        if (kind := node.WhichOneof("kind")) not in OBJECTS:
+            raise Failed(f"an object that is a {kind} may run functions when the export is loaded")
+        if node.saveable_objects:
+            raise Failed("an object that restores itself runs functions when the export is loaded")
 
 
 def operations(meta):
     """That every operation is one of those allowed; returns what was found."""
-    _, served = reached(meta)
-    _, loads = reached(meta, loading(meta))
-    if writes := sorted(WRITING & loads):
-        raise Failed(f"`{writes[0]}` writes files, and is run when the export is loaded")
+    _check_loading(meta)
+    _, served, _ = reached(meta)
+    saving = reached(meta, [name for name in [meta.saver_def.save_tensor_name] if name])[2]
     library = meta.graph_def.library.function
     functions = {function.signature.name for function in library}
+    if taken := sorted(name for name in functions if hasattr(tf.raw_ops, name)):
+        raise Failed(f"a function has the name of an operation, `{taken[0]}`")
+    for function in library:
+        writes = sorted(WRITING & {node.op for node in function.node_def})
+        if writes and function.signature.name not in saving:
+            raise Failed(f"`{writes[0]}` writes files, in function {function.signature.name}, which is not for saving")
     places = [("the graph", meta.graph_def.node)]
     places += [(f"function {function.signature.name}", function.node_def) for function in library]
     kinds = set()
@@ -86,6 +119,9 @@ def signatures(meta, told):
     found = signatures_of(meta)
     if "serving_default" not in found:
         raise Failed(f"`serving_default` is not there, only {sorted(found)}")
+    for name in found:
+        if (method := meta.signature_def[name].method_name) != PREDICT:
+            raise Failed(f"`{name}` must be called by {PREDICT}, it is by {method!r}")
     known = {FRAME, LENGTH.name, *(feature.name for feature in (*told["features"], *client_features(told["features"])))}
     for name, signature in found.items():
         for key, tensor in signature.inputs.items():
@@ -127,10 +163,11 @@ def _check_default(signature, told):
         ("logits", -1, len(told["classes"]) if "classes" in told else None),
     ):
         shape = signature.outputs[key].shape if key in signature.outputs else None
-        if shape and expected and shape[axis] not in (None, expected):
+        if shape and expected and (len(shape) < 2 or shape[axis] not in (None, expected)):
             raise Failed(f"`{key}` is {shape} in the graph, features.json says {expected} on axis {axis}")
-    if told.get("classes") is not None and "logits" not in signature.outputs:
-        raise Failed(f"a classifier gives logits, `serving_default` gives {sorted(signature.outputs)}")
+    for key, output in (("classes", "logits"), ("horizon_frames", "frames")):
+        if key in told and output not in signature.outputs:
+            raise Failed(f"by the {key} of features.json there is `{output}`, there is {sorted(signature.outputs)}")
 
 
 def _check_stream(first, step):

@@ -26,11 +26,16 @@ class Failed(Exception):
 
 
 def told(name, check, *args):
-    """The `Result` of `check(*args)`, which returns what it found or raises `Failed`, or TensorFlow's own errors."""
+    """The `Result` of `check(*args)`, which returns what it found or raises `Failed`.
+
+    Whatever else it raises is a failure of the export too: of one that is damaged, other errors cannot all be foreseen.
+    """
     try:
         return Result(name, True, check(*args))
     except (Failed, InputError, tf.errors.OpError) as error:
         return Result(name, False, str(error) or type(error).__name__)
+    except Exception as error:
+        return Result(name, False, f"{type(error).__name__}: {error}")
 
 
 class Differences:

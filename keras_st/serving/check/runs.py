@@ -211,6 +211,8 @@ def warmup(requests, path):
             raise Failed(f"record {number} holds no PredictLog")
         request = log.predict_log.request
         signature = request.model_spec.signature_name or "serving_default"
-        requests.run(signature, {name: tf.make_ndarray(x) for name, x in request.inputs.items()})
+        outputs = requests.run(signature, {name: tf.make_ndarray(x) for name, x in request.inputs.items()})
+        if unknown := sorted(set(request.output_filter) - set(outputs)):
+            raise Failed(f"record {number} asks `{signature}` for {unknown[0]!r}, which it does not give")
         answered.add(signature)
     return f"{len(records)} requests answered, of {', '.join(sorted(answered))}"

@@ -1,5 +1,6 @@
 """Exports that somebody or something has changed: each is refused by the check that is for it, before anything runs."""
 
+import contextlib
 import json
 import pathlib
 import re
@@ -14,6 +15,7 @@ from keras_st.serving.check import __main__ as command
 from keras_st.serving.check import _check_files, check_export, version_folder
 from keras_st.serving.check.operations import GRADIENTS, SAVING, SERVING, reason_against
 from keras_st.serving.check.results import Result
+from keras_st.serving.companions import sums
 from keras_st.specs import InputError
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
@@ -43,12 +45,21 @@ def write(module, folder, told=None, **signatures):
     extra = folder / "assets.extra"
     extra.mkdir()
     feature = {"name": "video", "dtype": "uint8", "shape": [None, None, None, 3], "value_range": [0.0, 255.0]}
-    known = {"features": [feature], "classes": ["a", "b", "c"], "multi_label": False, "files": ["recipe.yaml"]}
-    (extra / "features.json").write_text(json.dumps({**known, "example": {"video": [1, 4, 8, 6, 3]}, **(told or {})}))
     (extra / "recipe.yaml").write_text("system: none\n")
     with tf.io.TFRecordWriter(str(folder / WARMUP)) as writer:
         writer.write(b"a record")
+    known = {"features": [feature], "classes": ["a", "b", "c"], "multi_label": False, "files": sums(folder)}
+    (extra / "features.json").write_text(json.dumps({**known, "example": {"video": [1, 4, 8, 6, 3]}, **(told or {})}))
     return folder
+
+
+def resign(folder, files):
+    """Brings the sums of features.json up to date, as somebody who changes an export would."""
+    path = folder / "assets.extra" / "features.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, RecursionError):
+        told = json.loads(path.read_text())
+        if told["files"] == files:
+            path.write_text(json.dumps({**told, "files": sums(folder)}))
 
 
 @pytest.fixture(scope="module")
@@ -100,18 +111,38 @@ def with_node(op, **attributes):
     return with_graph(change)
 
 
-def that_writes(save_op):
-    """The operation that saves, run by what `start` names when TensorFlow loads the graph."""
+def that_runs(op):
+    """An operation that is run when TensorFlow loads the graph."""
 
     def change(saved):
         meta = saved.meta_graphs[0]
         node = meta.graph_def.node.add(name="start", op="NoOp")
-        meta.graph_def.node.add(name="save", op=save_op)
-        node.input.append("^save")
+        meta.graph_def.node.add(name="added", op=op)
+        node.input.append("^added")
         initialiser = meta.signature_def["__saved_model_init_op"].outputs["__saved_model_init_op"]
         initialiser.name = "start"
 
     return with_graph(change)
+
+
+def served(saved):
+    return saved.meta_graphs[0].signature_def["serving_default"]
+
+
+def added_function(saved):
+    return saved.meta_graphs[0].graph_def.library.function.add()
+
+
+def that_may_write(saved):
+    """A function that nothing of the graph calls: an object might."""
+    function = added_function(saved)
+    function.signature.name = "added"
+    function.node_def.add(name="save", op="SaveV2")
+
+
+def linked(folder):
+    shutil.move(folder / "variables", folder.parent / "elsewhere")
+    (folder / "variables").symlink_to(folder.parent / "elsewhere")
 
 
 def without(name):
@@ -123,6 +154,7 @@ def lengthen_shard(folder):
         file.write(b"\1" * 100_000)
 
 
+SHARD = "variables/variables.data-00000-of-00001"
 VIDEO = {"name": "video", "dtype": "uint8", "shape": [None, None, None, 3], "value_range": [0.0, 255.0]}
 CHANGES = {
     "a shard with a flipped bit": (
@@ -151,18 +183,40 @@ CHANGES = {
     ),
     "half written": (without("saved_model.pb"), "layout: saved_model.pb cannot be read"),
     "an export left unfinished": (
-        lambda folder: (folder.parent / ".writing-abc").mkdir(),
+        lambda folder: (folder / ".writing-abc").mkdir(),
         "layout: .writing-abc is left of an export",
     ),
     "no features.json": (without("assets.extra/features.json"), "layout: .*features.json cannot be read"),
     "half a features.json": (with_bytes("assets.extra/features.json", lambda x: x[:-9]), "layout: .*features.json"),
     "features without a task": (with_told(classes=None), "layout: .*must tell"),
     "an example without a size": (with_told(example={"video": [1, None]}), "layout: the example"),
-    "a file that is listed and not there": (with_told(files=["labels.txt"]), "layout: labels.txt, which"),
-    "files that are none": (with_told(files=[1]), "layout: .*must list files of the export"),
-    "files that are no list": (with_told(files=3), "layout: .*features.json cannot be read"),
-    "a listed file outside": (with_told(files=["../../x"]), "layout: .*must list files of the export"),
-    "an empty recipe": (with_bytes("assets.extra/recipe.yaml", lambda x: b""), "layout: recipe.yaml, which"),
+    "a file that is listed and not there": (
+        with_told(files={"assets/x": "0"}),
+        "layout: assets/x, which .* is not there",
+    ),
+    "files that are none": (with_told(files=[1]), "layout: .*features.json cannot be read"),
+    "no files": (with_told(files=None), "layout: .*features.json cannot be read: KeyError 'files'"),
+    "a listed file outside": (with_told(files={"../../x": "0"}), "layout: ../../x, which .* is not there"),
+    "a file with another sum": (with_told(files={"saved_model.pb": "0"}), "layout: saved_model.pb is not what was"),
+    "an empty recipe": (with_bytes("assets.extra/recipe.yaml", lambda x: b""), "layout: recipe.yaml cannot"),
+    "a recipe without a bottom": (with_bytes("assets.extra/recipe.yaml", lambda x: b"[" * 9999), "layout: recipe.yaml"),
+    "features.json without a bottom": (
+        with_bytes("assets.extra/features.json", lambda x: b"[" * 99999),
+        "layout: .*features.json cannot be read: RecursionError",
+    ),
+    "labels in another encoding": (
+        lambda folder: (folder / "assets" / "labels.txt").write_bytes("ä\nb\nc\n".encode("latin-1")),
+        "layout: labels.txt does not name the classes",
+    ),
+    "a shard that is still being copied": (
+        lambda folder: (folder / SHARD).rename(folder / f"{SHARD}.part"),
+        "layout: the shards .* must be all there",
+    ),
+    "a second model": (
+        lambda folder: (folder / "saved_model.pbtxt").write_text("x"),
+        "layout: a model is in saved_model.pb alone, there is saved_model.pbtxt",
+    ),
+    "a link": (linked, "layout: variables.* is a link: a server sees this folder alone"),
     "a recipe that is none": (with_bytes("assets.extra/recipe.yaml", lambda x: b"[1, 2"), "layout: recipe.yaml cannot"),
     "labels of others": (
         lambda folder: (folder / "assets" / "labels.txt").write_text("a\nb\n"),
@@ -183,7 +237,30 @@ CHANGES = {
     ),
     "other channels": (with_told(features=[{**VIDEO, "shape": [None, None, None, 1]}]), "signatures: `video` is uint8"),
     "other classes": (with_told(classes=["a", "b"]), "signatures: `logits` is .* features.json says 2"),
-    "a forecaster it is not": (with_told(classes=None, horizon_frames=2), None),
+    "a forecaster it is not": (
+        with_told(classes=None, horizon_frames=2),
+        "signatures: by the horizon_frames of features.json there is `frames`, there is .*logits",
+    ),
+    "a signature for another way of calling": (
+        with_graph(lambda saved: setattr(served(saved), "method_name", "tensorflow/serving/classify")),
+        "signatures: `serving_default` must be called by tensorflow/serving/predict, it is by 'tensorflow/serving/cl",
+    ),
+    "a dtype that is none": (
+        with_graph(lambda saved: setattr(served(saved).outputs["logits"], "dtype", 0)),
+        "signatures: TypeError",
+    ),
+    "a resource": (
+        with_graph(lambda saved: setattr(saved.meta_graphs[0].object_graph_def.nodes.add().resource, "device", "")),
+        "operations: an object that is a resource may run functions when the export is loaded",
+    ),
+    "an object that restores itself": (
+        with_graph(lambda saved: saved.meta_graphs[0].object_graph_def.nodes[0].saveable_objects["x"].SetInParent()),
+        "operations: an object that restores itself runs functions",
+    ),
+    "a function named like an operation": (
+        with_graph(lambda saved: setattr(added_function(saved).signature, "name", "WriteFile")),
+        "operations: a function has the name of an operation, `WriteFile`",
+    ),
     "no serving_default": (
         with_graph(lambda saved: saved.meta_graphs[0].signature_def.pop("serving_default")),
         "signatures: `serving_default` is not there",
@@ -195,7 +272,15 @@ CHANGES = {
     "chance in the graph": (with_node("RandomUniform"), "operations: `RandomUniform` draws at random"),
     "a data set in the graph": (with_node("TensorSliceDataset"), "operations: `TensorSliceDataset` reads a data set"),
     "a file in the graph": (with_node("WriteFile"), "operations: `WriteFile` reads or writes files"),
-    "a file written on loading": (that_writes("SaveV2"), "operations: `SaveV2` writes files, and is run when"),
+    "a file written on loading": (that_runs("SaveV2"), "operations: `SaveV2` is run when the export is loaded"),
+    "weights read from elsewhere on loading": (
+        that_runs("RestoreV2"),
+        "operations: `RestoreV2` is run when the export",
+    ),
+    "a file written by a function": (
+        with_graph(that_may_write),
+        "operations: `SaveV2` writes files, in function added, which is not",
+    ),
     "an operation of others": (with_node("Addons>Warp"), "operations: `Addons>Warp` is of a custom library"),
     "an unknown operation": (with_node("NoSuchThing"), "operations: `NoSuchThing` is unknown to TensorFlow"),
     "an operation nobody needs": (with_node("Svd"), "operations: `Svd` is none that exports"),
@@ -208,16 +293,44 @@ CHANGES = {
 def test_a_changed_export_is_refused(made, tmp_path, change):
     folder = pathlib.Path(shutil.copytree(made, tmp_path / "1"))
     tamper, message = CHANGES[change]
+    files = sums(folder)
     tamper(folder)
+    resign(folder, files)
     results, may_run = _check_files(folder)
     failed = [str(result) for result in results if not result.ok]
-    if message is None:  # a change that says nothing false of what is there
-        assert not failed
-        return
     assert failed and not any(result.ok for result in results if result.name == message.split(":")[0])
     assert re.search(message, failed[0]), failed[0]
     assert may_run is message.startswith("size")
     assert ("operations" in {result.name for result in results}) is not message.startswith("layout")
+
+
+def test_files_are_those_that_were_written_together(made, tmp_path):
+    """Whole files of another version or of another hand, as an interrupted copy leaves them."""
+    other = write(Classifier(), tmp_path / "other" / "1")
+    (made / "assets").mkdir(exist_ok=True)
+
+    def refusal(tamper):
+        folder = pathlib.Path(shutil.copytree(made, tmp_path / "1"))
+        tamper(folder)
+        results, may_run = _check_files(folder)
+        shutil.rmtree(folder)
+        return None if may_run else str(results[-1])
+
+    def mixed(folder):
+        weights = tf.train.load_checkpoint(str(other / "variables" / "variables"))
+        assert weights.get_variable_to_shape_map()
+        shutil.copytree(other / "variables", folder / "variables", dirs_exist_ok=True)
+        index = folder / "saved_model.pb"
+        index.write_bytes((other / "saved_model.pb").read_bytes())
+
+    assert refusal(lambda folder: None) is None
+    assert refusal(lambda folder: (folder / "assets.extra" / "mine.txt").write_text("x")) is None
+    assert "saved_model.pb is not what was written" in refusal(mixed)
+    assert refusal(with_bytes("assets.extra/recipe.yaml", lambda x: x + b"more: 1\n")) is None
+    assert "tf_serving_warmup_requests, which features.json lists, is not there" in refusal(without(WARMUP))
+    assert "fingerprint.pb, which features.json lists, is not there" in refusal(without("fingerprint.pb"))
+    assert "assets/x is not among the files" in refusal(lambda folder: (folder / "assets" / "x").write_text("x"))
+    assert refusal(lambda folder: (folder.parent / ".writing-abc").mkdir()) is None  # another export, beside it
 
 
 def test_a_version_is_an_integer(made, tmp_path):

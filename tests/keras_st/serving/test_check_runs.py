@@ -233,7 +233,7 @@ class Fields(Toy):
 
     def serving_default(self, rgb, length):
         if rgb.shape[1] > 4:
-            raise RequestError(f"too long. Received: {rgb.shape}")
+            raise RequestError(f"`rgb` is too long. Received: {rgb.shape}")
         assert ((length > 0) & (length <= rgb.shape[1])).all() and 1 < abs(rgb).max() < 2
         return {"logits": (rgb * (np.arange(rgb.shape[1])[:, None] < length[:, None, None])).sum(1).astype("float32")}
 
@@ -277,6 +277,13 @@ def log(signature, **inputs):
     return made.SerializeToString()
 
 
+def filtered(record):
+    """A request for one output alone, which is not there."""
+    made = prediction_log_pb2.PredictionLog.FromString(record)
+    made.predict_log.request.output_filter.append("scores")
+    return made.SerializeToString()
+
+
 def write_records(path, records):
     with tf.io.TFRecordWriter(str(path)) as writer:
         for record in records:
@@ -293,6 +300,7 @@ def test_warm_up_requests_are_run(tmp_path, monkeypatch):
         ([log("serving_default", video=video)] * 1001, "there are 1001"),
         ([prediction_log_pb2.PredictionLog().SerializeToString()], "record 0 holds no PredictLog"),
         ([log("serving_default", video=video), b"\xff"], "record 1 holds no PredictLog"),
+        ([filtered(log("", video=video))], "record 0 asks `serving_default` for 'scores', which it does not give"),
     ):
         with pytest.raises(Failed, match=message):
             runs.warmup(given, write_records(tmp_path / "bad", records))
