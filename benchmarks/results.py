@@ -36,7 +36,7 @@ OTHERS = ("predict", "predict_on_batch", "onnx")  # beside the C API
 FORMATS = "system, free sizes, ONNX, KiB, LiteRT, KiB, LiteRT of one size, KiB"
 LATENCY = (
     "system, clips a call, predict, predict_on_batch, ONNX Runtime, p99 / p50, clips a second, memory: predict, "
-    "predict_on_batch, ONNX Runtime, step / share, step / (whole / T), step / whole(1), step from Python"
+    "predict_on_batch, ONNX Runtime, step / (whole / T), step / whole(1), step from Python"
 )
 LABELS = "result, data, frames, parameters, mean average precision [95 %], of a constant score"
 
@@ -169,9 +169,9 @@ def latency_row(path, result):
         cells += [f"{c['p99_seconds'] / c['p50_seconds']:.2f}", f"{c['per_second'] / alone[entry['system']]:.2f}"]
         cells += told["memory_bytes"]
         if stream:
-            cells += [f"{stream[key]:.2f}" for key in ("times_share", "times_whole_by_frames", "times_one_frame")]
+            cells += [f"{stream[key]:.2f}" for key in ("times_whole_by_frames", "times_one_frame")]
             cells += [f"{calls['step_in_python']['p50_seconds'] / calls['step']['p50_seconds']:.2f}"]
-        rows.append("| " + " | ".join(cells + ["–"] * (4 * (not stream))) + " |")
+        rows.append("| " + " | ".join(cells + ["–"] * (3 * (not stream))) + " |")
     return "\n".join(rows)
 
 

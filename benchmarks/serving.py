@@ -6,9 +6,9 @@ Systems of middle size with fresh weights and random clips of 10 frames (c3d: 16
 One process; after rounds that trace and warm up all take turns, a call each, `rounds` times, on all cores. Memory is
 what the peak resident size grows by after loading, over three calls in a fresh process.
 
-A step of a classifier is compared with whole(T) / T. A step of a forecaster reads a frame and forecasts the whole
-horizon anew, so its share of the clip is (whole(T) - whole(1)) / (T - 1) for the frame and, for the forecast, whole(1)
-less that. The table is `python -m benchmarks.results FILE`.
+A step is compared with its share of the clip, whole(T) / T, and with a call of one frame, whole(1): a step of a
+forecaster reads a frame and, which is in no share, forecasts the whole horizon anew. The table is
+`python -m benchmarks.results FILE`.
 """
 
 import argparse
@@ -159,14 +159,10 @@ def statistics_of(times, batch):
     return {"p50_seconds": float(p50), "p99_seconds": float(p99), "per_second": batch * len(times) / sum(times)}
 
 
-def stream_told(told, frames, forecasts):
+def stream_told(told, frames):
     """The step beside its share of the clip; see above."""
     step, one, whole = (told[name]["p50_seconds"] for name in ("step", "one_frame", "c"))
-    read = (whole - one) / (frames - 1)
-    share = read + (one - read) if forecasts else whole / frames
-    parts = {"read_seconds": read, "forecast_seconds": one - read} if forecasts else {}
-    times = {"times_share": share, "times_whole_by_frames": whole / frames, "times_one_frame": one}
-    return {**parts, "share_seconds": share, **{name: step / value for name, value in times.items()}}
+    return {"times_whole_by_frames": step / (whole / frames), "times_one_frame": step / one}
 
 
 def grown_memory(name, system, tiny, folder, batch):
@@ -199,7 +195,7 @@ def measure(system, options):
             told = {name: statistics_of(values, batch) for name, values in times.items()}
             entry = {"system": system, "batch": batch, "frames": frames, "parameters": model.count_params()}
             if "step" in told:
-                entry["stream"] = stream_told(told, frames, hasattr(model, "horizon_frames"))
+                entry["stream"] = stream_told(told, frames)
             np.save(pathlib.Path(folder, f"clip{batch}.npy"), clip_of(model, features, batch))
             words = ["--tiny"] * options.tiny
             for name in names:

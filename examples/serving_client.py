@@ -104,7 +104,7 @@ def _call(method, request, timeout, of):
 def predict_rest(address, model, inputs, signature="serving_default", version=None, timeout=60.0):
     """Outputs of one request over REST: as `predict_grpc`, but numbers come as float32, int64 or bool."""
     body = {"signature_name": signature, "inputs": {name: _json(x) for name, x in _filled(inputs).items()}}
-    outputs = _http(address, model, version, ":predict", timeout, body)["outputs"]
+    (outputs,) = _http(address, model, version, ":predict", timeout, ["outputs"], body)
     if not isinstance(outputs, dict):  # a single output comes without its name
         outputs = dict.fromkeys(signatures_rest(address, model, version, timeout)[1][signature]["outputs"], outputs)
     arrays = {name: np.asarray(x) for name, x in outputs.items()}
@@ -113,8 +113,8 @@ def predict_rest(address, model, inputs, signature="serving_default", version=No
 
 def signatures_rest(address, model, version=None, timeout=60.0):
     """As `signatures_grpc`."""
-    answer = _http(address, model, version, "/metadata", timeout)
-    return int(answer["model_spec"]["version"]), _signatures(answer["metadata"]["signature_def"])
+    spec, metadata = _http(address, model, version, "/metadata", timeout, ["model_spec", "metadata"])
+    return int(spec["version"]), _signatures(metadata["signature_def"])
 
 
 def _json(x):
@@ -123,20 +123,22 @@ def _json(x):
     return [_json(row) for row in x] if x.dtype.kind == "O" else x.tolist()
 
 
-def _http(address, model, version, method, timeout, body=None):
+def _http(address, model, version, method, timeout, keys, body=None):
+    """What an answer holds under `keys`."""
     path = "/v1/models/" + urllib.parse.quote(model) + ("" if version is None else f"/versions/{version}") + method
     data = None if body is None else json.dumps(body).encode()
     try:
         with urllib.request.urlopen(urllib.request.Request(f"http://{address}{path}", data), timeout=timeout) as answer:
-            return json.load(answer)
+            told = json.load(answer)
+            return [told[key] for key in keys]
     except urllib.error.HTTPError as error:
         said = error.read().decode(errors="replace")
         with contextlib.suppress(ValueError, KeyError, TypeError):  # of a proxy's page
             said = json.loads(said)["error"]
         raise ServingError(f"{model} at {address}: {_line(said)} ({error.code})") from error
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException) as error:
         raise ServingError(
-            f"{model} at {address}: {_line(getattr(error, 'reason', error))}; REST is at port 8501 by default"
+            f"{model} at {address}: {_line(getattr(error, 'reason', repr(error)))}; REST is at port 8501 by default"
         ) from error
 
 
@@ -219,9 +221,20 @@ def read_arrays(path):
     """The array of an .npy, or a dict of those of an .npz."""
     try:
         file = np.load(path)
-        return {name: file[name] for name in file.files} if path.endswith(".npz") else file
+        return {name: file[name] for name in file.files} if path.endswith(".npz") else np.atleast_1d(file)
     except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise ServingError(f"--input cannot be read. Received: {path}, {_line(error)}") from error
+
+
+def typed(frame, dtype, signature="step"):
+    """A frame in what a signature takes, pixels that are whole numbers uint8; refused where its values do not fit."""
+    whole = frame.dtype.kind in "ui"
+    if dtype not in ("uint8", "string") and not (whole and signature == "serving_float"):
+        return frame.astype(dtype)
+    if not whole or (frame.size and not 0 <= frame.min() <= frame.max() <= 255):
+        told = f"{frame.dtype}, {frame.min():g} to {frame.max():g}" if frame.size else frame.dtype
+        raise ServingError(f"`{signature}` takes whole numbers, 0..255; serving_float 0..1. Received: {told}")
+    return frame.astype("uint8")
 
 
 def fit(frame, shape, size=None):
@@ -285,7 +298,7 @@ def clip_inputs(args, signatures):
     if args.input.isdigit() and wanted is None:
         raise ServingError(f"A webcam does not end: --frames says when. Received: --input {args.input}")
     frames = list(itertools.islice(read_frames(args.input), wanted if args.input.isdigit() else None))
-    frames = choose(frames, wanted, spread=args.command == "classify")
+    frames = [typed(frame, dtype, args.signature) for frame in choose(frames, wanted, args.command == "classify")]
     shape = signatures["serving_default"]["inputs"][name][1] if dtype == "string" else shape
     if len(shape) == 5:
         frames = [fit(frame, shape[2:], args.size) for frame in frames]
@@ -297,12 +310,7 @@ def clip_inputs(args, signatures):
         clip = np.array([_opencv().imencode(".jpg", frame[..., ::-1])[1].tobytes() for frame in frames], object)
     else:
         clip = np.stack(frames)
-        in_0_1 = args.signature == "serving_float" and clip.dtype == np.uint8
-        if dtype == "uint8" and clip.dtype.kind == "f":
-            raise ServingError(
-                f"`{args.signature}` takes uint8, 0..255; 0..1: serving_float. Received: {args.input}, {clip.dtype}"
-            )
-        clip = (clip / 255 if in_0_1 else clip).astype(dtype)
+        clip = (clip / 255).astype(dtype) if clip.dtype == np.uint8 and dtype != "uint8" else clip
     return {name: clip[None]} | ({"length": np.array([len(clip)], specs["length"][0])} if "length" in specs else {})
 
 
@@ -382,12 +390,12 @@ def run(args):
     predict, signatures = (predict_rest, signatures_rest) if args.rest else (predict_grpc, signatures_grpc)
     server["version"], known = signatures(version=args.version, **server)
     if args.command == "stream":
-        specs = known.get("step", {"inputs": {"frame": ("", (None,) * 4)}})["inputs"]
+        specs = known.get("step", {"inputs": {"frame": ("float32", (None,) * 4)}})["inputs"]
         if others := [name for name in specs if name != "frame" and not name.startswith("state_")]:
             raise ServingError(f"`step` takes more than frames: stream from Python. Received: {', '.join(others)}")
-        shape = specs["frame"][1]
+        dtype, shape = specs["frame"]
         frames = itertools.islice(read_frames(args.input), args.frames)
-        frames = (fit(frame, shape[1:], args.size)[None] for frame in frames)
+        frames = (fit(typed(frame, dtype), shape[1:], args.size)[None] for frame in frames)
         answers = stream(frames=frames, rest=args.rest, **server)
     else:
         answers = [predict(inputs=clip_inputs(args, known), signature=args.signature, **server)]

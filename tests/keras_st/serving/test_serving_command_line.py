@@ -113,6 +113,18 @@ def test_stream(server, capsys, way, tmp_path, labels, bright):
             np.testing.assert_allclose(file["frames"][-1], clips[-1]["frames"][0], atol=1e-6)
 
 
+def test_whole_numbers_are_pixels_of_any_dtype(server, capsys, way, tmp_path, bright):
+    _, array, frames = bright
+    np.save(tmp_path / "int64.npy", frames.astype("int64"))
+    for words in (("classify", "--signature=serving_float"), ("classify", "--size=6x8"), ("stream",)):
+        command, *options = words
+        told, other = (
+            run(server, capsys, way, command, "toy", "--input", source, *options)
+            for source in (array, tmp_path / "int64.npy")
+        )
+        assert told == other
+
+
 def test_a_video_and_a_webcam(server, capsys, tmp_path, monkeypatch):
     video = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"MJPG"), 10, (32, 16))
@@ -165,6 +177,9 @@ def test_what_the_command_line_refuses(server, capsys, tmp_path, labels, bright)
     (tmp_path / "no.npz").write_bytes(b"PK no archive")
     (tmp_path / "one.txt").write_text("one\n")
     np.save(tmp_path / "flat.npy", np.zeros((3, 4), "uint8"))
+    np.save(tmp_path / "number.npy", np.array(3))
+    np.save(tmp_path / "large.npy", np.full((3, 4, 4, 1), 300))
+    np.save(tmp_path / "half.npy", np.full((3, 4, 4, 1), 0.5))
     cv2.imwrite(str(tmp_path / "empty" / "a.png"), np.zeros((4, 4, 3), "uint8"))
     cv2.imwrite(str(tmp_path / "empty" / "b.png"), np.zeros((4, 6, 3), "uint8"))
     classify = ("classify", "toy", "--input")
@@ -173,6 +188,10 @@ def test_what_the_command_line_refuses(server, capsys, tmp_path, labels, bright)
         ((*classify, tmp_path / "no.npy"), "cannot be read"),
         ((*classify, tmp_path / "no.npz"), "cannot be read"),
         ((*classify, labels), "a frame at least"),
+        ((*classify, tmp_path / "number.npy"), r"must be (H, W, C). Received: shape=()"),
+        ((*classify, tmp_path / "large.npy"), "takes whole numbers, 0..255; serving_float 0..1. Received: int64, 300"),
+        ((*classify, tmp_path / "half.npy", "--signature=encoded"), "Received: float64, 0.5 to 0.5"),
+        (("stream", "toy", "--input", tmp_path / "half.npy"), "`step` takes whole numbers"),
         ((*classify, tmp_path / "flat.npy"), r"must be (H, W, C). Received: shape=(4,)"),
         ((*classify, tmp_path / "empty"), "--size brings them to one"),
         ((*classify, array, "--labels", tmp_path / "one.txt"), "has 3 classes. Received: 1 labels"),
@@ -254,7 +273,7 @@ def test_a_clip_is_brought_to_what_the_model_takes(tmp_path):
     inputs["video"] = ("uint8", (None, 4, None, None, 3))
     np.save(tmp_path / "clip.npy", np.full((6, 8, 8, 3), 0.5, "float32"))
     with pytest.raises(
-        client.ServingError, match="takes uint8, 0..255; 0..1: serving_float. Received: .*float32"
+        client.ServingError, match="takes whole numbers, 0..255; serving_float 0..1. Received: float32, 0.5 to 0.5"
     ):  # 0.5 would be 0
         made("classify")
     np.save(tmp_path / "clip.npy", np.ones((6, 1024), "float32"))
