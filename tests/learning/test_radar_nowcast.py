@@ -131,6 +131,16 @@ def test_forecast_in_decibels(trained):
     assert (found[wanted == 0] == -32).all() and wet.any()
 
 
+def test_dry_decibels_are_no_echoes(trained):
+    """-32 dBZ, as radar composites have it, is 0.0002 mm/h: the motion of rain would else stand still with them."""
+    model, (_, rate) = saved.load(trained[0]), showers(5, 24, 32, 6)
+    rate = np.where(rate > 2, rate, 0)  # in patches
+    decibels = np.maximum(10 * np.log10(np.maximum(223 * rate**1.53, 1e-9)), -32)
+    found, wanted = nowcast.forecast(model, decibels, unit="dBZ"), nowcast.forecast(model, rate)
+    rates = np.where(found > -32, (10 ** (found / 10) / 223) ** (1 / 1.53), 0)
+    assert (np.abs(rates - wanted) > 1e-3 * (1 + wanted)).mean() < 0.01 and 0.2 < (rate == 0).mean() < 0.8
+
+
 def test_other_steps(trained):
     """Every second field of 2.5 minutes is read; 6 minutes count as 5; 7 do not."""
     model, (_, rate) = saved.load(trained[0]), showers(9, 24, 32, 7)
@@ -250,6 +260,9 @@ def test_fields_of_ones_own_from_the_command_line(trained, tmp_path):
     np.save(tmp_path / "few.npy", rate[:2])
     with pytest.raises(InputError, match="few.npy cannot be forecast: The model reads 4 fields. Received: "):
         evaluate.main([str(trained[0]), f"--input={tmp_path / 'few.npy'}"])
+    np.save(tmp_path / "tiles.npy", np.stack([rate] * 2))
+    with pytest.raises(InputError, match=r"must be \(time, y, x\). Received: shape=\(2, 5, 26, 33\)"):
+        evaluate.main([str(trained[0]), f"--input={tmp_path / 'tiles.npy'}"])
     with pytest.raises(InputError, match="come as a .npy of numbers in mm/h. Received: --input=clip.avi"):
         evaluate.main([str(trained[0]), "--input=clip.avi"])
 

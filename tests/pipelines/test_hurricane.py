@@ -58,6 +58,14 @@ def test_the_vortex_lies_where_its_label_says_and_turns_as_the_hemisphere_does(r
         assert fields[name][near].mean() > fields[name][~near & (abs(latitudes[:, None] - centre[0]) < 2)].mean()
 
 
+def test_winds_turn_around_a_storm_across_the_seam_of_longitudes():
+    track, latitudes, longitudes = np.array([[20.0, 358.0]]), np.array([20.0]), np.array([355.0, 1.0])
+    r, east, north = module._around(track, latitudes, longitudes)
+    np.testing.assert_allclose(east[0, 0], [-1, 1], atol=1e-6)
+    np.testing.assert_allclose(r[0, 0, 0], r[0, 0, 1], rtol=1e-6)
+    assert np.abs(north).max() < 1e-6
+
+
 def test_wind_and_pressure_are_hollands(rng):
     """A storm of 60 m/s at 90 km, B = 2: at 180 km 60 sqrt(x exp(1 - x)), x = 1/4; V^2 rho e / 2 less pressure."""
     latitudes, longitudes = np.linspace(10, 30, 401), np.linspace(290, 310, 401)

@@ -95,6 +95,30 @@ def test_missing_negative_and_large_values(tmp_path):
     assert clip["mask"][0, 0, :5, 0].tolist() == [False, False, False, True, True] and np.isfinite(clip["video"]).all()
 
 
+def test_masked_cells_are_missing(tmp_path):
+    rate = np.ma.masked_array(fields(3), False, fill_value=9999)
+    rate[0, 0, 1] = np.ma.masked
+    rate.data[0, 0, 1] = 9999
+    write_event(tmp_path / "a.npz", rate, times(3))
+    assert np.isnan(read_event(tmp_path / "a.npz").rate[0, 0, 0, 1])
+
+
+def test_codes_above_the_largest_rate_are_cut(tmp_path):
+    codes = np.full((1, 2, 3, 4), 60500, np.uint16)
+    codes[0, 0, 0, 0] = 65535
+    packing = {"scale": np.float32(0.01), "offset": 0.0, "missing": np.uint16(65535)}
+    np.savez(tmp_path / "a.npz", rate=codes, time=times(2), step_minutes=5, **packing)
+    rate = read_event(tmp_path / "a.npz").rate
+    assert np.isnan(rate[0, 0, 0, 0]) and np.nanmax(rate) == np.float32(600)
+
+
+@pytest.mark.parametrize("told", [{"projection": None}, {"grid": {"x": 1}}])
+def test_what_is_passed_through_can_be_read_again(tmp_path, told):
+    with pytest.raises(InputError, match=f"`{next(iter(told))}` must be numbers or strings. Received: "):
+        write_event(tmp_path / "a.npz", fields(3), times(3), **told)
+    assert not (tmp_path / "a.npz").exists()
+
+
 def test_units_and_other_packings(tmp_path):
     write_event(tmp_path / "z.npz", np.full((2, 3, 4), 23.0), times(2), unit="dBZ", zr=(200, 1.6))
     assert read_event(tmp_path / "z.npz").rate[0, 0, 0, 0] == pytest.approx((10**2.3 / 200) ** (1 / 1.6), abs=0.005)

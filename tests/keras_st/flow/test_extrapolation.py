@@ -79,6 +79,15 @@ def test_missing_cells_are_not_carried():
     np.testing.assert_array_equal(numpy(frames)[0, 1, ..., 0], wanted.astype(float))
 
 
+def test_a_cell_between_a_missing_one_and_its_neighbour_has_the_neighbours_rate():
+    mask = np.ones((1, 8, 12, 1), bool)
+    mask[:, :, 6:] = False
+    field = ops.convert_to_tensor(4 * mask.astype("float32"))
+    frames, known = Extrapolation(1, outside="zero").carried(field, steady(-0.4, 0.0), ops.convert_to_tensor(mask))
+    np.testing.assert_allclose(numpy(frames)[0, 0, 3, :, 0], [4.0] * 6 + [0.0] * 6, atol=1e-5)
+    assert numpy(known)[0, 0, 3, :, 0].tolist() == [True] * 6 + [False] * 6  # 0.6 of the sixth is seen
+
+
 def test_missing_fields_give_numbers():
     fields = moving(4)
     outputs = Extrapolation(1)(fields * 0, mask=np.zeros(fields.shape, bool))

@@ -154,6 +154,11 @@ def test_missing_cells_change_nothing_else(score, missing, rng):
     kept = ~lost & ~gone
     value = score(np.where(lost, missing, truth), np.where(gone, missing, forecast), *args)
     assert value == pytest.approx(score(truth[kept], forecast[kept], *args), rel=1e-12)
+    masked = (
+        np.ma.masked_array(np.where(lost, 9999, truth), lost),
+        np.ma.masked_array(np.where(gone, 0, forecast), gone),
+    )
+    assert score(*masked, *args) == value
     assert value != score(truth, forecast, *args)
     assert np.isnan(score(truth * np.nan, forecast, *args)) and np.isnan(score(truth, forecast * np.nan, *args))
 

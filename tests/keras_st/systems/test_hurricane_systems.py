@@ -108,6 +108,28 @@ def test_the_correction_moves_the_forecast_to_the_east_and_north_ever_farther():
     np.testing.assert_allclose(east, 0.25 * np.arange(1, 9), atol=0.08)
 
 
+def test_the_network_sees_a_storm_that_stands_still_and_its_velocity(monkeypatch):
+    """Without acceleration all densities lie on the last one; velocity is that of each step, degrees east and north."""
+    track = moving((20.0, -60.0), (0.6, -1.0), 5)
+    clip, latitudes, longitudes = storm_clip(track, (32, 48), 2.0, 350.0)
+    model, seen = build("hurricane_forecasting", filters=(4,)), []
+    core = type(model.core).__call__
+    monkeypatch.setattr(
+        type(model.core), "__call__", lambda self, x, **kwargs: seen.append(x["video"]) or core(self, x, **kwargs)
+    )
+    model({"video": clip[None]})
+    (maps,) = (keras.ops.convert_to_numpy(x)[0] for x in seen)
+    assert maps.shape == (5, 32, 48, 6)
+    for density in maps[..., 0]:
+        (centre,) = tracks.centres(np.maximum(density, 0), latitudes, longitudes, 0.01)
+        assert tracks.great_circle_km(*centre, *track[-1]) < 8  # a pixel is 222 km
+    steps = np.diff(track, axis=0)
+    steps = np.stack([steps[:, 1] * np.cos(np.radians(track[1:, 0])), steps[:, 0]], axis=-1)
+    np.testing.assert_allclose(maps[1:, 0, 0, 4:], steps, atol=0.03)
+    np.testing.assert_allclose(maps[0, 0, 0, 4:], 0, atol=1e-6)  # at rest before it is known
+    assert (maps[..., 4:] == maps[:, :1, :1, 4:]).all()
+
+
 def test_no_storm_no_forecast():
     clip, *axes = storm_clip(moving((20.0, -60.0), (0.3, -0.5), 5), (32, 48), 2.0, 350.0)
     clip[..., 0] = 0
