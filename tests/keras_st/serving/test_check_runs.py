@@ -346,13 +346,15 @@ def test_a_warm_up_that_is_refused_fails_alone(checked):
 
 
 DIES = """
-import json, os, pathlib, sys
+import json, os, pathlib, signal, sys
 for job in json.load(open(sys.argv[1])):
     pathlib.Path(job["work"], "seen").touch()
     if job["folder"] == "crash":
         os.kill(os.getpid(), 11)
     if job["folder"] == "raise":
         raise KeyError("nothing")
+    if job["folder"] == "loop":
+        signal.pause()
     pathlib.Path(job["work"], "made").touch()
 """
 
@@ -369,6 +371,15 @@ def test_a_process_that_dies_takes_one_export_with_it(tmp_path):
         "raise": "the process failed: KeyError: 'nothing'",
     }
     assert all(pathlib.Path(job["work"], "seen").exists() for job in jobs.values())
+
+
+def test_a_process_that_does_not_end_takes_one_export_with_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "LONGEST", 1.5)
+    jobs = {name: {"folder": name, "work": str(tmp_path / name)} for name in ("first", "loop", "second")}
+    for name in jobs:
+        (tmp_path / name).mkdir()
+    ended = check._run_child(["-c", DIES], jobs, "made")
+    assert ended == {**dict.fromkeys(jobs), "loop": "the process did not end within 4.5 seconds"}
 
 
 def test_keras_cannot_be_imported_in_the_clean_process(tmp_path):

@@ -305,3 +305,5 @@ def test_frames_are_encoded_in_colour(tmp_path):
 def test_labels_of_every_frame():
     outputs = {"probabilities": np.array([[[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]])}
     assert client.tell(outputs, ["a", "b"], 1) == ["0.900 b", "0.800 a", "0.700 b"]
+    with pytest.raises(client.ServingError, match="Only a classifier has labels. Received: outputs frames"):
+        client.tell({"frames": np.zeros((1, 1))}, ["a"], None)
