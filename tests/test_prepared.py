@@ -35,7 +35,7 @@ def runs(shards, tmp_path_factory):
     """`stream -> (run folder, served folder)`."""
     folder, made = tmp_path_factory.mktemp("runs"), {}
     for stream in ("video", "flow"):
-        words = ["p3d", "--data.name=records", f"--data.root={shards}", "--model.width=4", "--task.clip_frames=4"]
+        words = ["lrcn", "--data.name=records", f"--data.root={shards}", "--model.width=4", "--task.clip_frames=4"]
         words += [
             "--task.frame_stride=1",
             "--training.epochs=1",
@@ -44,8 +44,8 @@ def runs(shards, tmp_path_factory):
             "--task.test_clips=2",
         ]
         train.main([*words, f"--runs={folder / stream}", f"--saved_models={folder / 'served' / stream}"])
-        (run,) = (folder / stream / "p3d").iterdir()
-        made[stream] = run, folder / "served" / stream / "p3d" / "1"
+        (run,) = (folder / stream / "lrcn").iterdir()
+        made[stream] = run, folder / "served" / stream / "lrcn" / "1"
     return made
 
 
@@ -64,10 +64,10 @@ def test_classes_come_from_the_folders(shards, runs):
     for run, served in runs.values():
         for path in (run / "features.json", served / "assets.extra" / "features.json"):
             assert json.loads(path.read_text())["classes"] == ["down", "right", "still"]
-    recipe, _ = train.parse(["p3d", "--data.name=records", f"--data.root={shards}"])
+    recipe, _ = train.parse(["lrcn", "--data.name=records", f"--data.root={shards}"])
     assert recipe.model["classes"] == 3
     with pytest.raises(InputError, match="classes=2"):
-        train.examine(train.parse(["p3d", "--data.name=records", f"--data.root={shards}", "--model.classes=2"])[0])
+        train.examine(train.parse(["lrcn", "--data.name=records", f"--data.root={shards}", "--model.classes=2"])[0])
 
 
 def test_a_network_of_flow_sees_flow(shards, runs):
@@ -142,7 +142,7 @@ def test_a_forecaster_needs_frames_of_one_size(tmp_path):
 
 def test_data_without_flow_is_refused():
     words = [
-        "p3d",
+        "lrcn",
         "--task.streams=[flow]",
         "--data.frame_size=16",
         "--data.num_sequences=4",

@@ -5,6 +5,7 @@ the results. Nothing of an export runs before its files, signatures and operatio
 in two child processes: one without Keras, one that runs TensorFlow's C API, as TensorFlow Serving does.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -37,11 +38,15 @@ def check_export(version_dir, full=False):
     return check_exports([version_dir], full)[version_dir]
 
 
-def check_exports(dirs, full=False):
-    """`{dir: results}` of several exports, with one child process of each kind; see `check_export`."""
+def check_exports(dirs, full=False, work=None):
+    """`{dir: results}` of several exports, with one child process of each kind; see `check_export`.
+
+    Args: work: folder that keeps, for the n-th of `dirs`, `n/requests.npz`: what the C API was asked and answered, by
+        "number/signature/in or out/name"; None: nothing is kept.
+    """
     folders = {given: version_folder(given) for given in dirs}
     results, jobs = {}, {}
-    with tempfile.TemporaryDirectory() as aside:
+    with contextlib.nullcontext(work) if work else tempfile.TemporaryDirectory() as aside:
         for number, (given, folder) in enumerate(folders.items()):
             results[given], may_run = _check_files(folder)
             if may_run:
