@@ -13,6 +13,7 @@ import yaml
 import train
 from keras_st import cli, saved
 from keras_st.specs import InputError
+from pipelines.build import class_names
 from tests.conftest import ROOT, TINY
 
 SMALL = [*TINY, "--training.epochs=3"]
@@ -220,6 +221,10 @@ def test_a_classifier_is_trained_scored_and_served(tmp_path):
     served = tf.saved_model.load(tmp_path / "served" / "e3d_lstm_classifier" / "1")
     answers = served.signatures["serving_default"](video=tf.constant(clip))
     assert set(answers) == {"frames", "logits", "probabilities"}
+    labels = tmp_path / "served" / "e3d_lstm_classifier" / "1" / "assets" / "labels.txt"
+    assert labels.read_text().splitlines() == list(
+        class_names(yaml.safe_load((run / "recipe.yaml").read_text())["data"]["name"])
+    )
     np.testing.assert_allclose(answers["logits"], outputs["logits"], atol=1e-5)
     np.testing.assert_allclose(answers["probabilities"].numpy().sum(1), 1, atol=1e-6)
 

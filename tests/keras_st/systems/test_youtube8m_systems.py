@@ -330,28 +330,6 @@ def test_saved_and_loaded_it_scores_the_same(builder, rng, tmp_path):
     np.testing.assert_allclose(model.predict(inputs, verbose=0)["logits"], numpy(model(inputs)["logits"]), atol=1e-5)
 
 
-@builders
-@pytest.mark.skipif(not TENSORFLOW, reason="export is TensorFlow's")
-def test_exports_with_unknown_batch_and_time(builder, rng, tmp_path):
-    import tensorflow as tf
-
-    model = built(builder, rng)
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    signature = {name: tf.TensorSpec((None, None, n), tf.float32, name=name) for name, n in SIZES.items()}
-    signature["length"] = tf.TensorSpec((None,), tf.int32, name="length")
-    archive.add_endpoint("serve", lambda inputs: model(inputs), [signature])
-    archive.write_out(tmp_path / "model", verbose=False)
-    served = tf.saved_model.load(tmp_path / "model")
-    operations = {op.type for op in served.signatures["serve"].graph.get_operations()}
-    assert not [name for name in operations if "Random" in name]
-    for lengths in ((3, 6, 1), (2,), (9, 8)):
-        inputs = batch(clips(rng, lengths), max(lengths))
-        inputs = {name: x if name == "length" else x.astype("float32") for name, x in inputs.items()}
-        want = numpy(model(inputs)["logits"])
-        np.testing.assert_allclose(numpy(served.serve(inputs)["logits"]), want, atol=1e-4)
-
-
 # Options
 
 CHANGES = [  # what changes the scores of a model of the same random weights, or else its size
