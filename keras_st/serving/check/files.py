@@ -116,10 +116,12 @@ def read_told(folder):
     try:
         told = json.loads(path.read_text())
         features = [FeatureSpec(**{**feature, "shape": tuple(feature["shape"])}) for feature in told["features"]]
-        dict(told["files"]), list(told.get("classes", ()))
+        files, _ = told.get("files"), list(told.get("classes", ()))
         example = [n for shape in told.get("example", {}).values() for n in shape]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Failed(f"assets.extra/features.json cannot be read: {type(error).__name__} {error}") from error
+    if not isinstance(files, dict):
+        raise Failed("assets.extra/features.json must list the files with their SHA-256 (older exports: export again)")
     if not features or not {"horizon_frames", "classes"} & set(told):
         raise Failed("assets.extra/features.json must tell the features, and the horizon or the classes")
     if not all(isinstance(n, int) and n > 0 for n in example):
