@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from keras_st.serving.check import files, graph
 from keras_st.serving.check.results import Failed
 from keras_st.specs import InputError
 
@@ -45,8 +46,6 @@ def _signature(folder, key):
 
     Nothing of a folder whose graph holds other operations than those of our exports is loaded.
     """
-    from keras_st.serving.check import files, graph
-
     try:
         graph.operations(files.read_graph(pathlib.Path(folder, "saved_model.pb")))
         model = tf.saved_model.load(str(folder))
