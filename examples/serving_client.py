@@ -223,7 +223,7 @@ def read_arrays(path):
         file = np.load(path)
         return {name: file[name] for name in file.files} if path.endswith(".npz") else np.atleast_1d(file)
     except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise ServingError(f"--input cannot be read. Received: {path}, {_line(error)}") from error
+        raise ServingError(f"--input cannot be read as arrays of numbers. Received: {path}") from error
 
 
 def typed(frame, dtype, signature="step"):

@@ -17,6 +17,8 @@ def load(path):
 
     Returns: `SavedForecaster` or `SavedClassifier`: `predict(clip)`, `feature`, `recipe` (dict or None) and `path`.
 
+    No code that comes with it is run. Whether a served folder is as it was written, `keras_st.serving.check` says.
+
     Raises: InputError: nothing there, or nothing that can be loaded.
     """
     path = pathlib.Path(path)
@@ -26,7 +28,7 @@ def load(path):
     if not file.is_file() or file.suffix != ".keras":
         raise InputError(
             "Expected a run folder with model.keras, a .keras file or a served version folder with saved_model.pb. "
-            f"Received: {path}"
+            f"Received: {path}{'' if path.exists() else ', which is not there'}"
         )
     return _from_keras(file)
 

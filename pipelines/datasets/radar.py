@@ -109,7 +109,8 @@ def radar(
     training = split == "train"
     size = crop if crop and training else codes.shape[1:]
     if size[0] > codes.shape[1] or size[1] > codes.shape[2] or min(size) < 1:
-        raise InputError(f"`crop` must fit into fields of {codes.shape[1]}x{codes.shape[2]}. Received: crop={crop}")
+        size = f"{codes.shape[1]}x{codes.shape[2]}"
+        raise InputError(f"`crop` (--data.crop=[64,64]) must fit into fields of {size}. Received: crop={crop}")
     if turn and training and size[0] != size[1]:
         raise InputError(f"Windows that are turned must be square (`crop`). Received: {size[0]}x{size[1]}")
     with tf.init_scope():  # once, also where the data set is made inside another one's graph

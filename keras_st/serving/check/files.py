@@ -59,11 +59,9 @@ def read(folder):
     shards = _read_variables(export)
     _read_companions(folder, export.told)
     _compare_sums(folder, export.told["files"])
-    files = len(export.told["files"])
-    return (
-        export,
-        f"version {folder.name}, {len(export.tensors)} tensors in {shards} shard(s), {files} files as written",
-    )
+    files = len([name for name in export.told["files"] if not name.startswith(EXTRA)])
+    found = f"version {folder.name}, {len(export.tensors)} tensors in {shards} shard(s)"
+    return export, f"{found}, {files} files of the model as written"
 
 
 def _compare_sums(folder, files):
