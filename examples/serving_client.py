@@ -386,6 +386,10 @@ def run(args):
         labels = args.labels and args.labels.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise ServingError(f"--labels cannot be read. Received: {args.labels}, {_line(error)}") from error
+    if args.input.endswith(".npz"):  # what is wrong here is told before a server is asked
+        read_arrays(args.input)
+    elif not args.input.isdigit():
+        next(read_frames(args.input))
     server = {"address": args.address, "model": args.model, "timeout": args.timeout}
     predict, signatures = (predict_rest, signatures_rest) if args.rest else (predict_grpc, signatures_grpc)
     server["version"], known = signatures(version=args.version, **server)

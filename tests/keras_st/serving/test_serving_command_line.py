@@ -209,6 +209,21 @@ def test_what_the_command_line_refuses(server, capsys, tmp_path, labels, bright)
         assert told in refused(server, capsys, *words), words
 
 
+def test_what_is_wrong_with_the_input_is_told_before_a_server_is_asked(capsys, tmp_path):
+    (tmp_path / "clip.avi").write_text("no video")
+    (tmp_path / "clip.npy").write_text("no array")
+    (tmp_path / "clip.npz").write_text("no arrays")
+    (tmp_path / "empty").mkdir()
+    for name, told in (
+        *(("clip.avi", "a frame at least"), ("clip.npy", "as arrays of numbers"), ("clip.npz", "as arrays of numbers")),
+        *(("none.avi", "must be a file, a folder"), ("empty", "a frame at least")),
+    ):
+        with pytest.raises(SystemExit):
+            client.main(["classify", "toy", f"--input={tmp_path / name}", "--address=localhost:1"])
+        error = capsys.readouterr().err
+        assert told in error and error.count("\n") == 1
+
+
 def test_an_answer_may_take_as_long_as_the_option_says(capsys, way):
     with socket.create_server(("localhost", 0)) as silent, pytest.raises(SystemExit):
         address = f"--address=localhost:{silent.getsockname()[1]}"
