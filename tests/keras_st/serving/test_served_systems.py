@@ -81,6 +81,8 @@ def test_an_export_passes_every_check(name, checked, exported):
     pixels = {feature.name for feature in features} & {"video", "flow"}
     assert ("encoded" in names) == (bool(pixels) and features[0].dtype == "uint8")
     told = json.loads((folder / "assets.extra" / "features.json").read_text())
+    if horizon := told.get("horizon_frames"):  # so that `check` sees another one
+        assert signatures_of(meta)["serving_default"].outputs["frames"].shape[1] == horizon
     assert ("features" in names) == ("horizon_frames" not in told and not name.startswith(NO_BACKBONE))
 
 
