@@ -16,6 +16,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from keras_st.specs import InputError
 
+INITIALISER = "__saved_model_init_op"  # what TensorFlow calls the signature that it runs on loading
 INVALID_ARGUMENT, FAILED_PRECONDITION = 3, 9  # codes of TF_Code that this module gives itself
 _STRING = tf.string.as_datatype_enum
 _STRING_BYTES = 24  # sizeof(TF_TString), tensorflow/core/platform/ctstring_internal.h
@@ -180,7 +181,7 @@ def signatures_of(meta):
             {key: _tensor(info) for key, info in served.outputs.items()},
         )
         for name, served in meta.signature_def.items()
-        if name != "__saved_model_init_op"
+        if name != INITIALISER
     }
 
 

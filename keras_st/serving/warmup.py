@@ -9,6 +9,8 @@ import tensorflow as tf
 from keras_st.serving.c_loader import ServedModel
 from keras_st.specs import InputError, MissingExtra
 
+WARMUP = "tf_serving_warmup_requests"  # the name that TensorFlow Serving looks for
+
 
 def write_warmup(version_dir, name=None, version=None, example=None, model=None):
     """Writes `assets.extra/tf_serving_warmup_requests`: a TFRecord of `PredictionLog`s, one for every signature.
@@ -38,7 +40,7 @@ def write_warmup(version_dir, name=None, version=None, example=None, model=None)
             "Received: no module tensorflow_serving"
         ) from error
     version_dir = pathlib.Path(version_dir)
-    path = version_dir / "assets.extra" / "tf_serving_warmup_requests"
+    path = version_dir / "assets.extra" / WARMUP
     if path.exists():
         raise InputError(f"Warm-up requests are never overwritten. Received: {path}, which is there")
     path.parent.mkdir(exist_ok=True)

@@ -15,6 +15,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from keras_st.serving.check.graph import reached
 from keras_st.serving.check.results import Failed
 from keras_st.serving.companions import sums
+from keras_st.serving.warmup import WARMUP
 from keras_st.specs import FeatureSpec
 
 PROTOBUF_LIMIT = 2**31
@@ -22,7 +23,6 @@ LARGEST_CONSTANT = 2**20  # bytes of a node; weights belong into variables
 SLACK = 0.1  # share of the weights' bytes that the files may hold beyond them
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 EXTRA = "assets.extra/"
-WARMUP = "tf_serving_warmup_requests"
 DISTINCT = 1000  # values that two arrays must share, most of them different, to be called copies
 
 

@@ -4,7 +4,7 @@ import re
 
 import tensorflow as tf
 
-from keras_st.serving.c_loader import signatures_of
+from keras_st.serving.c_loader import INITIALISER, signatures_of
 from keras_st.serving.check.operations import WRITING, reason_against
 from keras_st.serving.check.results import Failed
 from keras_st.serving.signatures import client_features
@@ -12,7 +12,6 @@ from keras_st.specs import LENGTH
 
 STATE = "state_"
 FRAME = "frame"  # of a stream, in `init_state` and `step`
-INITIALISER = "__saved_model_init_op"
 PREDICT = "tensorflow/serving/predict"  # how TensorFlow Serving wants a signature to be called
 OBJECTS = ("user_object", "variable", "bare_concrete_function", "function", "constant")  # none of them runs on loading
 
